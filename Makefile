@@ -1,0 +1,83 @@
+# make           builds orlop and puts a stripped copy at target/orlop
+# make demo      runs a container out of bundles/ and shows that it is one
+# make test      installs what the tests need, runs all of them against target/orlop
+# make lint      formatting and clippy, warnings are errors
+# make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
+# make clean     removes target/
+
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+
+# A named target, even when it is the machine's own: only then does cargo keep the static linking of
+# .cargo/config.toml away from build scripts and procedural macros.
+ifndef CARGO_BUILD_TARGET
+CARGO_BUILD_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+endif
+export CARGO_BUILD_TARGET
+# The versions of Cargo.lock and no others; after a change of Cargo.toml: make CARGOFLAGS=
+CARGOFLAGS ?= --locked
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/orlop
+ORLOP := $(TARGET_DIR)/orlop
+
+# What demo and test run; another runtime can stand in: make demo RUNTIME=/usr/sbin/runc
+RUNTIME ?= $(abspath $(ORLOP))
+
+# Only creating containers and installing packages need root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# How cargo is told to run test executables by way of sudo, and to build as the user.
+RUNNER := $(if $(SUDO),CARGO_TARGET_$(shell echo $(CARGO_BUILD_TARGET) | tr a-z- A-Z_)_RUNNER="$(SUDO) -E")
+
+STRIP ?= strip
+
+.PHONY: all demo test lint install clean root build-packages test-packages FORCE
+# cargo uses all cores by itself, and what a target needs is listed in order.
+.NOTPARALLEL:
+
+all: $(ORLOP)
+
+$(ORLOP): $(BUILT)
+	$(STRIP) -o $@ $<
+
+$(BUILT): FORCE
+	cargo build --release $(CARGOFLAGS)
+
+demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
+	$(SUDO) env RUNTIME=$(RUNTIME) tools/demo.sh
+
+# The executable under test is the one that is installed: its size, memory and system calls are what
+# the tests measure. The tests themselves are built without optimisation, with overflow checks.
+test: root build-packages test-packages $(ORLOP)
+	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
+
+lint: build-packages
+	cargo fmt --check
+	cargo clippy --all-targets $(CARGOFLAGS) -- -D warnings
+
+# Builds nothing, so that `sudo make install` needs no Rust.
+install:
+	@[ -x $(ORLOP) ] || { echo "$(ORLOP) is not there: run make first" >&2; exit 1; }
+	install -D -m 755 $(ORLOP) $(DESTDIR)$(SBINDIR)/orlop
+	install -D -m 644 docs/orlop.8 $(DESTDIR)$(MANDIR)/man8/orlop.8
+
+clean:
+	cargo clean
+
+root:
+	@$(SUDO) true || { echo "creating containers needs root: run make as root or where sudo works" >&2; exit 1; }
+
+build-packages: PACKAGES := gcc libc6-dev
+test-packages: PACKAGES := busybox-static libseccomp-dev strace uidmap
+build-packages test-packages:
+	@if ! command -v dpkg-query >/dev/null; then \
+	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \
+	fi; \
+	for package in $(PACKAGES); do \
+	    dpkg-query -W -f '$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || \
+	        missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] || { \
+	    $(SUDO) apt-get update -q && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	}

@@ -1,0 +1,188 @@
+//! Making the cgroup.
+
+use super::{Cgroup, Hierarchy, file};
+use crate::error::{Context, Error, Result};
+use crate::plan::cgroup::{CgroupPlan, IfMissing, Write};
+use crate::sys::{CallError, Errno};
+use std::fs::{DirBuilder, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Directories that have been made, removed again on drop unless kept.
+struct Made {
+    dirs: Vec<PathBuf>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for dir in self.dirs.drain(..).rev() {
+            // The error that led here is the one to report.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+/// How often a directory is made again whose parent someone else has just removed.
+const RACES: u32 = 16;
+
+impl Made {
+    /// Makes a directory of a cgroup file system and those above it; tells whether the last one is new.
+    fn dir(&mut self, dir: &Path, mount: &Path) -> std::result::Result<bool, CallError> {
+        let mut races = 0;
+        loop {
+            // The parents mostly exist: they are looked at only if not.
+            let errno = match DirBuilder::new().mode(0o755).create(dir) {
+                Ok(()) => {
+                    self.dirs.push(dir.to_owned());
+                    return Ok(true);
+                }
+                Err(error) => Errno::from(error),
+            };
+            match (errno, dir.parent()) {
+                (Errno::EEXIST, _) => return Ok(false),
+                (Errno::ENOENT, Some(parent)) if dir != mount && races < RACES => {
+                    self.dir(parent, mount)?;
+                    races += 1;
+                }
+                _ => return Err(CallError { call: format!("mkdir({dir:?}, 0755)"), errno }),
+            }
+        }
+    }
+
+    fn has(&self, dir: &Path) -> bool {
+        self.dirs.iter().any(|made| made == dir)
+    }
+
+    fn keep(mut self) {
+        self.dirs.clear();
+    }
+}
+
+impl Cgroup {
+    /// Makes the cgroup and puts all limits into effect. Returns the directory of cgroup v2 for `clone3(CLONE_INTO_CGROUP)`, where
+    /// there is one; into the other hierarchies [`Cgroup::attach`] puts the process. After a failure nothing is left.
+    pub fn create(&self, plan: &CgroupPlan) -> Result<Option<OwnedFd>> {
+        let mut made = Made { dirs: Vec::new() };
+        let mut missing = Vec::new();
+        for hierarchy in &self.hierarchies {
+            match made.dir(&hierarchy.dir, &hierarchy.mount) {
+                Err(error) if self.optional && is_denied(error.errno) => missing.push(hierarchy),
+                result => drop(result.doing(|| "create the cgroup".into())?),
+            }
+        }
+        let exists = |hierarchy: &&Hierarchy| !missing.contains(hierarchy);
+        if let Some(cpuset) = self.controller("cpuset").filter(exists) {
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                inherit(&cpuset.dir, &cpuset.mount, name, &made).doing(|| "create the cgroup".into())?;
+            }
+        }
+        let unified = self.unified().filter(exists);
+        if let Some(only) = self.only_v2().filter(exists) {
+            self.enable(only, &plan.writes)?;
+        }
+        self.write(&plan.writes)?;
+        let entrance = match unified {
+            Some(unified) => Some(open_dir(&unified.dir)?),
+            None => None,
+        };
+        self.filter_devices(&plan.devices, entrance.as_ref(), |dir| made.has(dir))?;
+        if let (Some(owner), Some(unified)) = (plan.owner, unified) {
+            hand_over(&unified.dir, owner)?;
+        }
+        made.keep();
+        Ok(entrance)
+    }
+
+    /// Writes values to the files of the cgroup, in order.
+    pub fn write(&self, writes: &[Write]) -> Result<()> {
+        // A value may have to fit to another one of its controller that is written after it: a quota to its period, a limit of
+        // memory to the one that includes swap. So what is invalid at first is tried again at last.
+        let mut again = Vec::new();
+        for write in writes {
+            match self.write_one(write) {
+                Err(error) if error.errno() == Some(Errno::EINVAL) => again.push(write),
+                other => other?,
+            }
+        }
+        again.into_iter().try_for_each(|write| self.write_one(write))
+    }
+
+    fn write_one(&self, write: &Write) -> Result<()> {
+        let Some(hierarchy) = self.only_v2().or_else(|| self.controller(&write.controller)) else {
+            let what = format!("the host has no cgroup controller {:?} (of version 1)", write.controller);
+            return Err(Error::new(what)
+                .field(write.field.as_str())
+                .hint("mount it below /sys/fs/cgroup, or drop the field"));
+        };
+        let result = match (file::write(&hierarchy.dir.join(&write.file), &write.value), &write.if_missing) {
+            (Err(error), IfMissing::Skip) if error.errno == Errno::ENOENT => Ok(()),
+            (Err(error), IfMissing::Write { file, value }) if error.errno == Errno::ENOENT => {
+                file::write(&hierarchy.dir.join(file), value)
+            }
+            (result, _) => result,
+        };
+        result.map_err(|error| {
+            let hint = hint(error.errno, &write.controller);
+            let error = Error::from(error).field(write.field.as_str());
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+}
+
+fn hint(errno: Errno, controller: &str) -> Option<&'static str> {
+    match errno {
+        Errno::EPERM if controller == "devices" => Some("a cgroup further up denies it"),
+        Errno::ENOENT => Some("this kernel, or its configuration, doesn't have the limit"),
+        Errno::EOPNOTSUPP => Some("this kernel no longer has the limit"),
+        Errno::EBUSY => Some("the cgroup already uses more than that"),
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => Some("the cgroup is not delegated to this user"),
+        _ => None,
+    }
+}
+
+/// Whether an error says that the runtime may not make cgroups here.
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
+}
+
+/// Fills a list of cgroup v1's cpuset, which is empty in a new cgroup and must not be in one that has processes, from the cgroup
+/// above. Returns its value.
+fn inherit(dir: &Path, mount: &Path, name: &str, made: &Made) -> Result<String> {
+    let path = dir.join(name);
+    let value = if made.has(dir) { String::new() } else { file::read(&path)? };
+    match dir.parent() {
+        Some(parent) if value.is_empty() && dir != mount => {
+            let value = inherit(parent, mount, name, made)?;
+            file::write(&path, &value)?;
+            Ok(value)
+        }
+        _ => Ok(value),
+    }
+}
+
+pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd> {
+    let opened =
+        File::open(dir).map_err(|error| CallError { call: format!("open({dir:?})"), errno: error.into() });
+    Ok(opened?.into())
+}
+
+/// Gives a cgroup to a user: the directory and those files that the kernel says are safe to give away.
+fn hand_over(dir: &Path, owner: u32) -> Result<()> {
+    let files = file::read_list("/sys/kernel/cgroup/delegate".as_ref())?;
+    let paths = std::iter::once(dir.to_owned()).chain(files.lines().map(|name| dir.join(name)));
+    for path in paths {
+        match std::os::unix::fs::chown(&path, Some(owner), None).map_err(Errno::from) {
+            // Files of controllers that the cgroup doesn't have.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                let error = CallError { call: format!("chown({path:?}, {owner})"), errno };
+                return Err(error).doing(|| "hand the cgroup over to the container".into());
+            }
+        }
+    }
+    Ok(())
+}

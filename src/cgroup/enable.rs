@@ -1,0 +1,86 @@
+//! Giving the cgroup its controllers, in cgroup v2: every cgroup above it, from the root down, has to pass them on.
+
+use super::{Cgroup, Hierarchy, file};
+use crate::error::{Error, Result};
+use crate::plan::cgroup::Write;
+use crate::sys::{CallError, Errno};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+impl Cgroup {
+    /// Makes sure of the controllers that the writes need, and tries to get all others of the host as well, for statistics, later
+    /// limits, and cgroups that the container makes itself.
+    pub(super) fn enable(&self, hierarchy: &Hierarchy, writes: &[Write]) -> Result<()> {
+        let (mount, dir) = (&hierarchy.mount, &hierarchy.dir);
+        let offered = controllers(mount)?;
+        let present = controllers(dir)?;
+        let wanted: Vec<&str> = offered.difference(&present).map(String::as_str).collect();
+        // The files of "cgroup" belong to no controller.
+        let needed: Vec<&Write> = writes
+            .iter()
+            .filter(|write| write.controller != "cgroup" && !present.contains(write.controller.as_ref()))
+            .collect();
+        if let Some(write) = needed.iter().find(|write| !offered.contains(write.controller.as_ref())) {
+            let what = format!("the host has no cgroup controller {:?} (of version 2)", write.controller);
+            let hint = "the kernel may lack it, or have it on a hierarchy of cgroup v1";
+            return Err(Error::new(what).field(write.field.as_str()).hint(hint));
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut refused = Vec::new();
+        let mut above: Vec<&Path> =
+            dir.ancestors().skip(1).take_while(|dir| dir.starts_with(mount)).collect();
+        above.reverse();
+        for dir in above {
+            pass_on(dir, &wanted, &mut refused);
+        }
+        let kind = file::read(&dir.join("cgroup.type"))?;
+        if kind != "domain" {
+            return Err(Error::new(format!(
+                "the cgroup is in a threaded subtree: the type of {dir:?} is {kind:?}"
+            ))
+            .field("linux.cgroupsPath"));
+        }
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let present = controllers(dir)?;
+        match needed.into_iter().find(|write| !present.contains(write.controller.as_ref())) {
+            Some(write) => Err(not_passed_on(write, refused, self.rootless)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn controllers(dir: &Path) -> std::result::Result<BTreeSet<String>, CallError> {
+    Ok(file::read(&dir.join("cgroup.controllers"))?.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Has a cgroup pass controllers on to those below it; collects what goes wrong, which matters only if the container needs it.
+fn pass_on(dir: &Path, wanted: &[&str], refused: &mut Vec<CallError>) {
+    let path = dir.join("cgroup.subtree_control");
+    let all: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
+    let Err(error) = file::write(&path, &all.join(" ")) else { return };
+    // One that is refused takes the others with it; a file that can't be opened refuses them all.
+    let each = if matches!(error.errno, Errno::EACCES | Errno::EROFS) { &[] } else { all.as_slice() };
+    refused.push(error);
+    refused.extend(each.iter().filter_map(|one| file::write(&path, one).err()));
+}
+
+fn not_passed_on(write: &Write, refused: Vec<CallError>, rootless: bool) -> Error {
+    let name = format!("+{}", write.controller);
+    let cause = refused.into_iter().rfind(|error| error.call.contains(&name));
+    let hint = match cause.as_ref().map(|error| error.errno) {
+        Some(Errno::EBUSY) => {
+            "that cgroup has processes of its own, so that cgroup v2 lets it pass on nothing"
+        }
+        _ if rootless => "have the controller delegated to the user: systemd's Delegate=",
+        _ => "a cgroup on the way doesn't pass the controller on",
+    };
+    let what = format!("the container's cgroup can't have controller {:?}", write.controller);
+    match cause {
+        Some(cause) => Error::from(cause).doing(what).field(write.field.as_str()).hint(hint),
+        None => Error::new(what).field(write.field.as_str()).hint(hint),
+    }
+}

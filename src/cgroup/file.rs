@@ -1,0 +1,139 @@
+//! The files of a cgroup: one value each, written in one call and, if short, read in one. All of them are the host's and lie in
+//! directories that only the host's root, or the user himself, can change.
+
+use crate::error::Result;
+use crate::sys::file::{Interest, poll};
+use crate::sys::{CallError, Errno};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The result of a call on a file, for callers that tell errors apart.
+type Called<T> = std::result::Result<T, CallError>;
+
+fn failed(call: String) -> impl Fn(std::io::Error) -> CallError {
+    move |error| CallError { call: call.clone(), errno: error.into() }
+}
+
+/// Writes one value to a file that exists.
+pub fn write(path: &Path, value: &str) -> Called<()> {
+    let written =
+        OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(value.as_bytes()));
+    written.map_err(failed(format!("write({path:?}, {value:?})")))
+}
+
+/// More than any file with one value has, and the most that the kernel makes of a file with many at a time.
+const PAGE: usize = 4096;
+
+/// Reads a file with one value, without the line break.
+pub fn read(path: &Path) -> Called<String> {
+    let mut buffer = [0; PAGE];
+    let length = File::open(path).and_then(|mut file| file.read(&mut buffer));
+    let length = length.map_err(failed(format!("read({path:?})")))?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+}
+
+/// Reads a file of any length to its end.
+pub fn read_list(path: &Path) -> Called<String> {
+    // With room from the start, nothing is asked but the content itself.
+    let mut content = Vec::with_capacity(PAGE);
+    let read = File::open(path).and_then(|file| file.take(u64::MAX).read_to_end(&mut content));
+    read.map_err(failed(format!("read({path:?})")))?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// Whether an error says that the cgroup, or the file in it, doesn't exist (any more).
+pub fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENODEV)
+}
+
+/// Makes an error that says "gone" into `None`.
+pub fn unless_gone<T>(result: Called<T>) -> Called<Option<T>> {
+    match result {
+        Err(error) if is_gone(error.errno) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The directories directly below a cgroup; none where it doesn't exist.
+pub fn children(dir: &Path) -> Called<Vec<PathBuf>> {
+    // The link count of a cgroup's directory says for one call that there are none, which is the usual case.
+    let call = || failed(format!("readdir({dir:?})"));
+    match unless_gone(std::fs::metadata(dir).map_err(failed(format!("stat({dir:?})"))))? {
+        Some(metadata) if metadata.nlink() > 2 => {}
+        _ => return Ok(Vec::new()),
+    }
+    let Some(entries) = unless_gone(std::fs::read_dir(dir).map_err(call()))? else { return Ok(Vec::new()) };
+    let mut children = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(call())?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            children.push(entry.path());
+        }
+    }
+    Ok(children)
+}
+
+/// The processes in a cgroup and those below it, by their ids in the runtime's pid namespace.
+pub fn pids_below(dir: &Path) -> Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(dir) = left.pop() {
+        match read_list(&dir.join("cgroup.procs")) {
+            Err(error) if is_gone(error.errno) => continue,
+            // The processes of a threaded cgroup are listed by the nearest one above that isn't threaded.
+            Err(error) if error.errno == Errno::EOPNOTSUPP => {}
+            // The id of a process that can't be seen from here is 0.
+            list => {
+                pids.extend(list?.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0))
+            }
+        }
+        left.extend(children(&dir)?);
+    }
+    Ok(pids)
+}
+
+/// Waits until a key of `cgroup.events` has a value: `populated 0`, `frozen 1`. Tells whether it did before the deadline; a
+/// cgroup that is gone has every value.
+pub fn wait_event(dir: &Path, line: &str, deadline: Instant) -> Called<bool> {
+    let path = dir.join("cgroup.events");
+    let Some(file) = unless_gone(File::open(&path).map_err(failed(format!("open({path:?})"))))? else {
+        return Ok(true);
+    };
+    loop {
+        let mut buffer = [0; 256];
+        let read = file.read_at(&mut buffer, 0).map_err(failed(format!("read({path:?})")));
+        let Some(length) = unless_gone(read)? else { return Ok(true) };
+        if String::from_utf8_lossy(&buffer[..length]).lines().any(|now| now == line) {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        poll(&[(file.as_fd(), Interest::Priority)], Some(deadline))?;
+    }
+}
+
+/// Up to five processes with their state and what they wait for in the kernel, to tell in an error why they don't do as they should.
+pub fn described(pids: &[i32]) -> String {
+    let one = |pid: &i32| {
+        let proc = |name: &str| read(format!("/proc/{pid}/{name}").as_ref()).unwrap_or_default();
+        // pid (name) S ..., where the name may hold anything.
+        let stat = proc("stat");
+        let (name, rest) = stat.rsplit_once(')').unwrap_or_default();
+        let name = name.split_once('(').map_or("gone", |(_, name)| name);
+        let state = rest.split_whitespace().next().unwrap_or("?");
+        match proc("wchan").as_str() {
+            "" | "0" => format!("{pid} ({name}, state {state})"),
+            place => format!("{pid} ({name}, state {state} in {place})"),
+        }
+    };
+    let mut text = pids.iter().take(5).map(one).collect::<Vec<_>>().join(", ");
+    if pids.len() > 5 {
+        text.push_str(&format!(" and {} more", pids.len() - 5));
+    }
+    text
+}

@@ -1,0 +1,61 @@
+//! Removing the cgroup.
+
+use super::freeze::ask;
+use super::{Cgroup, Hierarchy, file};
+use crate::error::{Context, Error, Result};
+use crate::sys::{CallError, Errno};
+use std::path::Path;
+use std::time::Instant;
+
+impl Cgroup {
+    /// Removes the cgroup in every hierarchy, together with what the container made below it, waiting for processes that are about
+    /// to end; kills nobody. Goes on after a failure and returns the first one.
+    pub fn destroy(&self, deadline: Instant) -> Result<()> {
+        let results = self.hierarchies.iter().map(|hierarchy| remove(hierarchy, deadline));
+        // All of them, before the first failure is looked for.
+        let results: Vec<Result<()>> = results.collect();
+        results.into_iter().collect::<Result<()>>().doing(|| "remove the cgroup".into())
+    }
+}
+
+fn remove(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
+    let dir = &hierarchy.dir;
+    // Nobody is in it, and nothing below it: the usual case, in one call.
+    if remove_dir(dir)? {
+        return Ok(());
+    }
+    if hierarchy.is_v2() && !file::wait_event(dir, "populated 0", deadline)? {
+        return Err(still_there(dir));
+    }
+    // Cgroup v1 doesn't tell when the last process is gone. In v2 someone may have come since, or have made another one below.
+    match ask(deadline, || Ok(remove_below(dir)?))? {
+        true => Ok(()),
+        false => Err(still_there(dir)),
+    }
+}
+
+/// `rmdir(dir)`, which is `false` for one that is in use and `true` for one that is gone.
+fn remove_dir(dir: &Path) -> std::result::Result<bool, CallError> {
+    match std::fs::remove_dir(dir).map_err(Errno::from) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(true),
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(false),
+        // A read-only file system says so before it looks whether there is anything to remove.
+        Err(Errno::EROFS) if !dir.exists() => Ok(true),
+        Err(errno) => Err(CallError { call: format!("rmdir({dir:?})"), errno }),
+    }
+}
+
+/// Removes a directory after all below it, the deepest first.
+fn remove_below(dir: &Path) -> std::result::Result<bool, CallError> {
+    for child in file::children(dir)? {
+        remove_below(&child)?;
+    }
+    remove_dir(dir)
+}
+
+fn still_there(dir: &Path) -> Error {
+    match file::pids_below(dir).unwrap_or_default().as_slice() {
+        [] => Error::new(format!("{dir:?} is in use, though no process is in it")),
+        pids => Error::new(format!("{dir:?} still has processes: {}", file::described(pids))),
+    }
+}

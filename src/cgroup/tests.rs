@@ -1,0 +1,412 @@
+//! On the host's own cgroups, as root: in all hierarchies that are mounted, and, where these are of both versions, in that of
+//! version 2 alone. What a host lacks is skipped with a message.
+
+use super::*;
+use crate::sys::{cred, process, signal};
+use oci_spec::runtime::Linux;
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Long enough for anything that has to happen.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+/// A cgroup of the test's own, with the version of its files.
+struct Scratch {
+    cgroup: Cgroup,
+    layout: Layout,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = self.cgroup.kill_all(signal::KILL, soon());
+        let _ = self.cgroup.destroy(soon());
+    }
+}
+
+impl Scratch {
+    /// One for each way in which a container's cgroup can lie on this host.
+    fn all(test: &str) -> Vec<Scratch> {
+        if cred::euid() != 0 {
+            eprintln!("skipped: needs root");
+            return Vec::new();
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = PathBuf::from(format!("orlop-unit-{}-{count}-{test}/container", process::id()));
+        let layout = layout().unwrap();
+        let cgroup = Cgroup::named(&CgroupPath::Absolute(path.clone()), layout, false).unwrap();
+        let mut all = vec![Scratch { cgroup, layout }];
+        if layout == Layout::Hybrid {
+            let hierarchies = vec![unified(format!("{MOUNTS}/unified").into(), &path)];
+            let cgroup = Cgroup { hierarchies, rootless: false, optional: false };
+            // After the first in the list and so dropped after it: the two share a directory.
+            all.push(Scratch { cgroup, layout: Layout::V2 });
+        }
+        all
+    }
+
+    fn plan(&self, linux: &str) -> CgroupPlan {
+        let linux: Linux = serde_json::from_str(linux).unwrap();
+        CgroupPlan::new(Some(&linux), "test", self.layout, false).unwrap()
+    }
+
+    fn create(&self, linux: &str) -> Result<Option<std::os::fd::OwnedFd>> {
+        self.cgroup.create(&self.plan(linux))
+    }
+
+    /// A process in the cgroup, or in one below it.
+    fn run(&self, below: &str, script: &str) -> Child {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("read go; {script}")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        for hierarchy in &self.cgroup.hierarchies {
+            let dir = hierarchy.dir.join(below);
+            fs::create_dir_all(&dir).unwrap();
+            if hierarchy.has("cpuset") && !below.is_empty() {
+                for name in ["cpuset.cpus", "cpuset.mems"] {
+                    fs::write(dir.join(name), fs::read(hierarchy.dir.join(name)).unwrap()).unwrap();
+                }
+            }
+            fs::write(dir.join("cgroup.procs"), child.id().to_string()).unwrap();
+        }
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        child
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.cgroup.hierarchies.iter().map(|hierarchy| hierarchy.dir.as_path())
+    }
+}
+
+fn pid(child: &Child) -> i32 {
+    child.id().try_into().unwrap()
+}
+
+#[test]
+fn made_killed_and_removed() {
+    for scratch in Scratch::all("life") {
+        let cgroup = &scratch.cgroup;
+        let entrance = scratch.create("{}").unwrap();
+        assert_eq!(entrance.is_some(), cgroup.unified().is_some());
+        assert!(scratch.dirs().all(Path::is_dir));
+        let mut child = scratch.run("", "sleep 1000");
+        cgroup.attach(pid(&child)).unwrap();
+        assert!(cgroup.pids().unwrap().contains(&pid(&child)));
+
+        let error = cgroup.destroy(Instant::now()).unwrap_err().to_string();
+        assert!(error.contains(&format!("still has processes: {} (s", child.id())), "{error}");
+
+        cgroup.kill_all(signal::KILL, soon()).unwrap();
+        child.wait().unwrap();
+        cgroup.destroy(soon()).unwrap();
+        assert!(!scratch.dirs().any(Path::exists));
+        // All that can be asked of a cgroup that is gone.
+        cgroup.kill_all(signal::KILL, soon()).unwrap();
+        assert!(cgroup.pids().unwrap().is_empty() && !cgroup.frozen().unwrap());
+        cgroup.thaw(soon()).unwrap();
+        cgroup.destroy(soon()).unwrap();
+        for parent in scratch.dirs().filter_map(Path::parent) {
+            fs::remove_dir(parent).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_the_container_made_below_is_killed_and_removed_too() {
+    for scratch in Scratch::all("below") {
+        scratch.create("{}").unwrap();
+        let mut child = scratch.run("a/b", "sleep 1000 & sleep 1001");
+        fs::create_dir_all(scratch.dirs().last().unwrap().join("c/d/e")).unwrap();
+        assert!(scratch.cgroup.pids().unwrap().contains(&pid(&child)));
+        scratch.cgroup.kill_all(signal::KILL, soon()).unwrap();
+        child.wait().unwrap();
+        scratch.cgroup.destroy(soon()).unwrap();
+        assert!(!scratch.dirs().any(Path::exists));
+        scratch.dirs().filter_map(Path::parent).for_each(|parent| fs::remove_dir(parent).unwrap());
+    }
+}
+
+#[test]
+fn a_signal_reaches_every_process() {
+    for scratch in Scratch::all("signal") {
+        scratch.create("{}").unwrap();
+        let mut children = [scratch.run("", "exec sleep 1000"), scratch.run("a", "exec sleep 1000")];
+        scratch.cgroup.kill_all(signal::TERM, soon()).unwrap();
+        for child in &mut children {
+            let status = child.wait().unwrap();
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(signal::TERM));
+        }
+        assert!(!scratch.cgroup.frozen().unwrap());
+    }
+}
+
+#[test]
+fn frozen_and_thawed() {
+    for scratch in Scratch::all("freeze") {
+        let cgroup = &scratch.cgroup;
+        scratch.create("{}").unwrap();
+        let mut child = scratch.run("a", "while :; do :; done");
+        assert!(!cgroup.frozen().unwrap());
+        cgroup.freeze(soon()).unwrap();
+        assert!(cgroup.frozen().unwrap());
+        cgroup.thaw(soon()).unwrap();
+        assert!(!cgroup.frozen().unwrap());
+        // Frozen processes die of a kill, and a signal that they survive leaves them frozen.
+        cgroup.freeze(soon()).unwrap();
+        cgroup.kill_all(signal::WINCH, soon()).unwrap();
+        assert!(cgroup.frozen().unwrap());
+        cgroup.kill_all(signal::KILL, soon()).unwrap();
+        child.wait().unwrap();
+        assert!(!cgroup.frozen().unwrap());
+    }
+}
+
+#[test]
+fn a_freeze_further_up_is_named() {
+    for scratch in Scratch::all("above") {
+        scratch.create("{}").unwrap();
+        let mut child = scratch.run("", "sleep 1000");
+        let above = scratch.cgroup.freezer().unwrap();
+        let parent = Hierarchy { dir: above.dir.parent().unwrap().to_owned(), ..above.clone() };
+        let parent = Cgroup { hierarchies: vec![parent], ..scratch.cgroup.clone() };
+        parent.freeze(soon()).unwrap();
+        let error = scratch.cgroup.thaw(Instant::now()).unwrap_err().to_string();
+        assert!(error.ends_with("a cgroup further up is frozen"), "{error}");
+        parent.thaw(soon()).unwrap();
+        scratch.cgroup.thaw(soon()).unwrap();
+        scratch.cgroup.kill_all(signal::KILL, soon()).unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn values_arrive() {
+    // (controller, linux, file of v1, file of v2, content)
+    let cases = [
+        ("memory", r#"{"memory":{"limit":67108864}}"#, "memory.limit_in_bytes", "memory.max", "67108864"),
+        ("memory", r#"{"memory":{"reservation":4096}}"#, "memory.soft_limit_in_bytes", "memory.low", "4096"),
+        ("pids", r#"{"pids":{"limit":50}}"#, "pids.max", "pids.max", "50"),
+        ("cpu", r#"{"cpu":{"shares":1024}}"#, "cpu.shares", "cpu.weight", "1024 100"),
+        ("cpu", r#"{"cpu":{"idle":1}}"#, "cpu.idle", "cpu.idle", "1"),
+        ("cpu", r#"{"cpu":{"quota":20000,"period":40000}}"#, "cpu.cfs_quota_us", "cpu.max", "20000 40000"),
+        ("cpuset", r#"{"cpu":{"cpus":"0"}}"#, "cpuset.cpus", "cpuset.cpus", "0"),
+        ("blkio", r#"{"blockIO":{"weight":500}}"#, "blkio.bfq.weight", "", "500"),
+        (
+            "hugetlb",
+            r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
+            "hugetlb.2MB.limit_in_bytes",
+            "hugetlb.2MB.max",
+            "4194304",
+        ),
+    ];
+    for scratch in Scratch::all("values") {
+        let v2 = scratch.cgroup.only_v2();
+        let offered = v2.map(|v2| fs::read_to_string(v2.mount.join("cgroup.controllers")).unwrap());
+        for (controller, resources, file1, file2, content) in cases {
+            let dir = match &offered {
+                Some(offered) => v2.filter(|_| offered.split_whitespace().any(|name| name == controller)),
+                None => scratch.cgroup.controller(controller),
+            };
+            let linux = format!(r#"{{"resources":{resources}}}"#);
+            let Some(hierarchy) = dir else {
+                // The file system of each version has its own name for block I/O.
+                let name = if controller == "blkio" && v2.is_some() { "io" } else { controller };
+                let error = scratch.create(&linux).unwrap_err().to_string();
+                assert!(error.contains(&format!("the host has no cgroup controller {name:?}")), "{error}");
+                assert!(!scratch.dirs().any(Path::exists), "{error}");
+                eprintln!("skipped: no controller {controller} ({error})");
+                continue;
+            };
+            scratch.create(&linux).unwrap();
+            let read =
+                fs::read_to_string(hierarchy.dir.join(if v2.is_some() { file2 } else { file1 })).unwrap();
+            assert!(
+                read.trim() == content || content.split(' ').any(|word| word == read.trim()),
+                "{read} {resources}"
+            );
+            scratch.cgroup.destroy(soon()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn values_that_need_each_other_arrive_in_any_order() {
+    for scratch in Scratch::all("order") {
+        let Some(cpu) = scratch.cgroup.controller("cpu") else {
+            eprintln!("skipped: needs the cpu controller of cgroup v1");
+            continue;
+        };
+        scratch.create(r#"{"resources":{"cpu":{"quota":1000000,"period":1000000}}}"#).unwrap();
+        let mut child = Scratch { cgroup: scratch.cgroup.clone(), layout: scratch.layout };
+        for hierarchy in &mut child.cgroup.hierarchies {
+            hierarchy.dir.push("child");
+        }
+        child.create(r#"{"resources":{"cpu":{"quota":500000,"period":1000000}}}"#).unwrap();
+        // With the old quota, the new period would be more than the parent has.
+        let plan = scratch.plan(r#"{"resources":{"cpu":{"quota":50000,"period":100000}}}"#);
+        child.cgroup.write(&plan.writes).unwrap();
+        let dir = cpu.dir.join("child");
+        assert_eq!(fs::read_to_string(dir.join("cpu.cfs_period_us")).unwrap(), "100000\n");
+        assert_eq!(fs::read_to_string(dir.join("cpu.cfs_quota_us")).unwrap(), "50000\n");
+    }
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    for scratch in Scratch::all("failure") {
+        let linux = match scratch.layout {
+            Layout::V2 => r#"{"resources":{"unified":{"cgroup.max.depth":"many"}}}"#,
+            _ => r#"{"resources":{"pids":{"limit":1},"cpu":{"cpus":"4095"}}}"#,
+        };
+        let error = scratch.create(linux).unwrap_err().to_string();
+        assert!(error.starts_with("linux.resources."), "{error}");
+        assert!(error.contains(": write(\"/sys/fs/cgroup/"), "{error}");
+        assert!(!scratch.dirs().filter_map(Path::parent).any(Path::exists));
+    }
+}
+
+#[test]
+fn a_cgroup_that_someone_is_in_is_refused() {
+    for scratch in Scratch::all("taken") {
+        if scratch.cgroup.unified().is_none_or(|unified| unified.mount == Path::new(MOUNTS).join("unified")) {
+            // The name is looked up in all hierarchies of the host, not in one of them.
+            continue;
+        }
+        scratch.create("{}").unwrap();
+        let mut child = scratch.run("a", "sleep 1000");
+        let path = scratch.dirs().next().unwrap().strip_prefix(MOUNTS).unwrap();
+        let plan = scratch.plan(&format!(r#"{{"cgroupsPath":"/{}"}}"#, path.display()));
+        let error = Cgroup::locate(&plan, scratch.layout, false).unwrap_err().to_string();
+        assert!(error.starts_with("linux.cgroupsPath: container's cgroup is not empty: "), "{error}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn devices_are_denied_and_allowed() {
+    let rules = r#"{"resources":{"devices":[{"allow":false,"access":"rwm"},
+        {"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}}"#;
+    // /dev/kmsg may be read, /dev/mem not at all, /dev/null is every container's. Nodes can be made of anything.
+    let script = "
+        : </dev/null && : >/dev/null && : </dev/kmsg || exit 1
+        (: >/dev/kmsg) && exit 2
+        (: </dev/mem) && exit 3
+        mknod $NODE b 7 99 && (: <$NODE) && exit 4
+        rm $NODE
+        exit 42";
+    if !["/dev/kmsg", "/dev/mem"].iter().all(|path| Path::new(path).exists()) {
+        eprintln!("skipped: needs /dev/kmsg and /dev/mem");
+        return;
+    }
+    for scratch in Scratch::all("devices") {
+        scratch.create(rules).unwrap();
+        let node = format!("/dev/orlop-unit-{}", process::id());
+        let mut child = scratch.run("", &script.replace("$NODE", &node));
+        assert_eq!(child.wait().unwrap().code(), Some(42), "{:?}", scratch.layout);
+
+        // A second policy takes the place of the first, also where the cgroup exists already.
+        scratch.create(r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#).unwrap();
+        let mut child = scratch.run("", ": </dev/mem && exit 42");
+        assert_eq!(child.wait().unwrap().code(), Some(42), "{:?}", scratch.layout);
+        if let Some(v2) = scratch.cgroup.only_v2() {
+            let dir = create::open_dir(&v2.dir).unwrap();
+            assert_eq!(crate::sys::bpf::attached(std::os::fd::AsFd::as_fd(&dir)).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn further_processes_follow_init() {
+    for scratch in Scratch::all("exec") {
+        scratch.create("{}").unwrap();
+        let mut init = scratch.run("moved/here", "sleep 1000");
+        let entrance = scratch.cgroup.entrance(pid(&init)).unwrap();
+        let mut child = scratch.run("", "sleep 1000");
+        entrance.attach(pid(&child)).unwrap();
+        let of = |child: &Child| fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+        if let (Some(fd), Some(v2)) = (&entrance.unified, scratch.cgroup.unified()) {
+            let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+            let fd = std::os::fd::AsRawFd::as_raw_fd(fd);
+            assert_eq!(inode(format!("/proc/self/fd/{fd}").as_ref()), inode(&v2.dir.join("moved/here")));
+            fs::write(v2.dir.join("moved/here/cgroup.procs"), child.id().to_string()).unwrap();
+        }
+        assert_eq!(of(&init), of(&child));
+        scratch.cgroup.kill_all(signal::KILL, soon()).unwrap();
+        init.wait().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_mount_shows_every_hierarchy_once() {
+    let hierarchy = |controllers: &str, name: &str| Hierarchy {
+        controllers: controllers.into(),
+        mount: Path::new(MOUNTS).join(name),
+        dir: Path::new(MOUNTS).join(name).join("x"),
+    };
+    let mut cgroup = Cgroup {
+        hierarchies: vec![
+            hierarchy("cpu,cpuacct", "cpu,cpuacct"),
+            hierarchy("name=systemd", "systemd"),
+            hierarchy("", "unified"),
+        ],
+        rootless: false,
+        optional: false,
+    };
+    let text = |name: &str, other: &str| (name.to_owned(), other.to_owned());
+    let dir = |name: &str| (name.to_owned(), Path::new(MOUNTS).join(name).join("x"));
+    let view = View::Split {
+        dirs: vec![dir("cpu,cpuacct"), dir("systemd"), dir("unified")],
+        links: vec![text("cpu", "cpu,cpuacct"), text("cpuacct", "cpu,cpuacct")],
+    };
+    assert_eq!(cgroup.view(), Some(view));
+    // The state file gives back what was put into it.
+    let json = serde_json::to_string(&cgroup).unwrap();
+    assert_eq!(serde_json::from_str::<Cgroup>(&json).unwrap(), cgroup);
+    cgroup.hierarchies = vec![unified(MOUNTS.into(), "a/b".as_ref())];
+    assert_eq!(cgroup.view(), Some(View::Unified("/sys/fs/cgroup/a/b".into())));
+    cgroup.hierarchies.clear();
+    assert_eq!(cgroup.view(), None);
+}
+
+#[test]
+fn places() {
+    use CgroupPath::{Absolute, Default, Relative};
+    let cases = [
+        (Absolute("a/b".into()), "/user/x", false, "a/b"),
+        (Relative("a".into()), "/user/x", false, "user/x/a"),
+        (Relative("a".into()), "/", true, "a"),
+        (Relative("a".into()), "/../../x", false, "x/a"),
+        (Default("web".into()), "/user/x", false, "orlop-web"),
+        (Default("web".into()), "/user/x", true, "user/x/web"),
+    ];
+    for (path, own, rootless, expected) in cases {
+        assert_eq!(place(&path, own.as_ref(), rootless), Path::new(expected), "{path:?} {own}");
+    }
+    let lines: Vec<_> = entries("4:memory:/a:b\n1:name=systemd:/\n0::/c\n").collect();
+    let line = |controllers, path| (controllers, Path::new(path));
+    assert_eq!(lines, [line("memory", "/a:b"), line("name=systemd", "/"), line("", "/c")]);
+}
+
+#[test]
+fn without_cgroups_only_what_was_asked_for_is_missed() {
+    let none = Scratch {
+        cgroup: Cgroup::named(&CgroupPath::Default("x".into()), Layout::None, false).unwrap(),
+        layout: Layout::None,
+    };
+    assert!(none.create("{}").unwrap().is_none());
+    assert!(none.create(r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#).unwrap().is_none());
+    let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
+    assert_eq!(error.to_string(), "linux.resources.devices: this host has no cgroups");
+    none.cgroup.attach(1).unwrap();
+    assert!(none.cgroup.entrance(1).unwrap().unified.is_none());
+    assert!(none.cgroup.freeze(soon()).is_err());
+}

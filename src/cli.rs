@@ -1,0 +1,406 @@
+//! The command line: what can be typed, in runc's names. What it means is in `commands`.
+
+use crate::log::Format;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// An OCI container runtime: sets a container up from a bundle and steps out of the way.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orlop",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+#[command(arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options before the command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory in which containers are on record [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Append what goes wrong to this file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Log what is done, too
+    #[arg(long)]
+    pub debug: bool,
+    /// Make cgroups by systemd (not in this version)
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Who makes cgroups; `disabled` runs containers in the caller's
+    #[arg(long, value_name = "NAME", value_enum, default_value = "cgroupfs", hide = true)]
+    pub cgroup_manager: CgroupManager,
+    /// Accepted for other runtimes' callers: whether it runs without privileges is found out
+    #[arg(long, value_name = "BOOL", hide = true)]
+    pub rootless: Option<String>,
+    /// Accepted for other runtimes' callers
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<PathBuf>,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text.
+    Text,
+    /// JSON.
+    Json,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        }
+    }
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    /// The runtime, by the kernel's files.
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+    /// Nobody.
+    Disabled,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a container, ready to be started
+    Create(Create),
+    /// Start the program of a created container
+    Start(Id),
+    /// Print a container's state as JSON
+    State(Id),
+    /// Send a signal to a container's first process
+    Kill(Kill),
+    /// Remove a container that has stopped
+    Delete(Delete),
+    /// Create and start a container, and wait for its end
+    Run(Run),
+    /// Run a further program in a container
+    Exec(Exec),
+    /// List the containers
+    List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Freeze all processes of a container
+    Pause(Id),
+    /// Let the frozen processes of a container go on
+    Resume(Id),
+    /// Write a sample config.json
+    Spec(Spec),
+    /// Print what this build can do, as JSON
+    Features,
+}
+
+/// A container.
+#[derive(Debug, Args)]
+pub struct Id {
+    /// Its id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// Options of `create`, which `run` has too.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The bundle: a directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub bundle: PathBuf,
+    /// Unix socket that takes the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that takes a pidfd of the container (not in this version)
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Write the id of the container's first process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Enter the root file system by chroot instead of pivot_root, for a host that runs from an initramfs
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass on this many file descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+    /// Don't adopt the orphans of the container's processes
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// A name for the container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Those of `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Don't wait for the container's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep the container on record after its end
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Options of `kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Signal all processes; none is left is no error
+    #[arg(short, long)]
+    pub all: bool,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// A name with or without SIG, or a number
+    #[arg(default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+/// Options of `delete`.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Kill it first if it runs; no error if there is none
+    #[arg(short, long)]
+    pub force: bool,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// Options of `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Unix socket that takes the master of the process's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that takes a pidfd of the process (not in this version)
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Add a variable to the environment
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// User and group, as numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// Add a group, as a number
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// Take the process from a JSON file
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Don't wait for the process's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the process's id to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// SELinux label of the process (not in this version)
+    #[arg(long, value_name = "LABEL", hide = true)]
+    pub process_label: Option<String>,
+    /// AppArmor profile of the process (not in this version)
+    #[arg(long, value_name = "PROFILE", hide = true)]
+    pub apparmor: Option<String>,
+    /// Let the process gain no privileges by executing a program
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Add a capability
+    #[arg(short, long, value_name = "CAP")]
+    pub cap: Vec<String>,
+    /// Pass on this many file descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+    /// Put the process into a sub-cgroup (not in this version)
+    #[arg(long, value_name = "CGROUP", hide = true)]
+    pub cgroup: Vec<String>,
+    /// Also in a paused container: the process begins when that goes on
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub format: ListFormat,
+    /// Only the ids
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Options of `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Form
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub format: ListFormat,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// Options of ps(1)
+    #[arg(value_name = "PS OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Options of `spec`.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// The directory to write it into
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub bundle: PathBuf,
+    /// For a runtime without privileges
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// Parses a command line.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(with_double_dashes(args.collect()))
+}
+
+/// Long options may have a single dash (`-no-subreaper`), as callers that know runc's parser write them. Only what is the name of a
+/// long option is changed, and nothing after the container of `exec` and `ps`, where other programs' arguments begin.
+fn with_double_dashes(mut args: Vec<OsString>) -> Vec<OsString> {
+    let root = Cli::command();
+    let mut command = &root;
+    let mut i = 1;
+    while let Some(arg) = args.get(i).and_then(|arg| arg.to_str()).map(str::to_owned) {
+        i += 1;
+        if arg == "--" {
+            break;
+        }
+        if !arg.starts_with('-') || arg == "-" {
+            if command.get_name() == root.get_name() {
+                match root.find_subcommand(&arg) {
+                    Some(found) => command = found,
+                    None => break,
+                }
+            } else if matches!(command.get_name(), "exec" | "ps") {
+                break;
+            }
+            continue;
+        }
+        let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
+        let long = command.get_arguments().find(|option| option.get_long() == Some(name));
+        if long.is_some() && !arg.starts_with("--") && name.len() > 1 {
+            args[i - 1] = format!("-{arg}").into();
+        }
+        let short = arg.chars().nth(1).filter(|_| arg.len() == 2);
+        let short = command.get_arguments().find(|option| short.is_some() && option.get_short() == short);
+        // The value of an option is no option.
+        if !arg.contains('=') && long.or(short).is_some_and(|option| option.get_action().takes_values()) {
+            i += 1;
+        }
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Cli {
+        parse(line.split(' ').map(OsString::from)).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_before_and_after_the_id() {
+        for line in [
+            "orlop run -b /b --pid-file /p web",
+            "orlop run web -bundle=/b -pid-file /p",
+            "orlop run -b /b web --pid-file=/p",
+        ] {
+            let Command::Run(run) = parsed(line).command else { panic!("{line}") };
+            assert_eq!(run.create.id, "web", "{line}");
+            assert_eq!(run.create.bundle, PathBuf::from("/b"), "{line}");
+            assert_eq!(run.create.pid_file, Some(PathBuf::from("/p")), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_a_program_are_its_own() {
+        let Command::Exec(exec) =
+            parsed("orlop -root /r exec -tty -cwd /x web -no-new-privs ls -cwd --all").command
+        else {
+            panic!()
+        };
+        assert!(exec.tty && exec.cwd.as_deref() == Some("/x"));
+        assert_eq!(exec.id, "web");
+        assert_eq!(exec.args, ["-no-new-privs", "ls", "-cwd", "--all"]);
+        let Command::Ps(ps) = parsed("orlop ps -format json web -o pid").command else { panic!() };
+        assert_eq!((ps.format, ps.args), (ListFormat::Json, vec!["-o".to_owned(), "pid".to_owned()]));
+    }
+
+    #[test]
+    fn a_value_that_looks_like_an_option_is_a_value() {
+        let cli = parsed("orlop --root -debug state web");
+        assert_eq!(cli.global.root, Some(PathBuf::from("-debug")));
+    }
+
+    #[test]
+    fn what_engines_pass() {
+        for line in [
+            "orlop --root /r --log /l --log-format json --systemd-cgroup create --bundle /b --pid-file /p --no-pivot --no-new-keyring --preserve-fds 2 --console-socket /c id",
+            "orlop --rootless=true --root=/r --log-format=json --log=/l start id",
+            "orlop --root /r kill --all id 9",
+            "orlop --root /r kill id TERM",
+            "orlop --root /r delete --force id",
+            "orlop exec --process /f --console-socket /c --detach --pid-file /p id",
+            "orlop ps --format json id",
+            "orlop --cgroup-manager disabled create -b /b id",
+            "orlop run --bundle /b --keep id",
+        ] {
+            parsed(line);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `create`
+
+use crate::cli::{self, CgroupManager, Global};
+use crate::container::{self, CreateOptions};
+use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+/// Creates a container.
+pub fn create(global: &Global, root: PathBuf, args: cli::Create) -> Result<u8> {
+    container::create(&options(global, root, args, true)?)?;
+    Ok(0)
+}
+
+/// The options of `create` and `run` as the container layer takes them.
+pub fn options(global: &Global, root: PathBuf, args: cli::Create, detach: bool) -> Result<CreateOptions> {
+    if args.pidfd_socket.is_some() {
+        return Err(Error::new("--pidfd-socket: not supported by this version"));
+    }
+    Ok(CreateOptions {
+        root,
+        id: args.id,
+        bundle: args.bundle,
+        pid_file: args.pid_file,
+        console_socket: args.console_socket,
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        preserve_fds: args.preserve_fds,
+        systemd_cgroup: global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd,
+        no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
+        detach,
+        no_subreaper: args.no_subreaper,
+    })
+}

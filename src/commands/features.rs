@@ -1,0 +1,39 @@
+//! `features`: what this build can do, from the tables that do it
+//! ([features.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/features.md)).
+
+use crate::error::{Error, Result};
+use crate::plan::{capabilities, hooks, mount_options};
+use crate::spec;
+use crate::sys::ns::Ns;
+use serde_json::json;
+
+/// Prints it as JSON.
+pub fn features() -> Result<u8> {
+    let mut options: Vec<_> = mount_options::known().collect();
+    options.sort_unstable();
+    let mut namespaces = Ns::ALL.map(Ns::name);
+    namespaces.sort_unstable();
+    let features = json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": spec::VERSION,
+        "hooks": hooks::KINDS,
+        "mountOptions": options,
+        "linux": {
+            "namespaces": namespaces,
+            "capabilities": &capabilities::NAMES[..],
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "seccomp": {"enabled": false},
+            "apparmor": {"enabled": false},
+            "selinux": {"enabled": false},
+            "intelRdt": {"enabled": false},
+            "memoryPolicy": {},
+            "mountExtensions": {"idmap": {"enabled": false}},
+            "netDevices": {"enabled": false},
+        },
+        "annotations": {"org.opencontainers.orlop.version": env!("CARGO_PKG_VERSION")},
+        "potentiallyUnsafeConfigAnnotations": [],
+    });
+    let text = serde_json::to_string_pretty(&features).map_err(|error| Error::new(error.to_string()))?;
+    super::print(&format!("{text}\n"));
+    Ok(0)
+}

@@ -1,0 +1,67 @@
+//! The commands, one file each: what was typed becomes calls of the layers below, and results become output.
+
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod list;
+mod ps;
+mod run;
+mod spec;
+mod state;
+
+use crate::cli::{Cli, Command, Global, Kill};
+use crate::container::{self, Container};
+use crate::error::{Error, Result};
+use crate::sys::signal;
+use std::path::PathBuf;
+
+/// Runs a command; tells the exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    let global = &cli.global;
+    let root = root(global)?;
+    let open = |id: &str| Container::open(&root, id);
+    match cli.command {
+        Command::Create(args) => create::create(global, root, args),
+        Command::Run(args) => run::run(global, root, args),
+        Command::Exec(args) => exec::exec(&open(&args.id)?, args),
+        Command::Start(args) => start(&open(&args.id)?),
+        Command::State(args) => state::state(&open(&args.id)?),
+        Command::Kill(args) => kill(&open(&args.id)?, &args),
+        Command::Delete(args) => delete::delete(&root, &args),
+        Command::List(args) => list::list(&root, global.root.is_none(), &args),
+        Command::Ps(args) => ps::ps(&open(&args.id)?, &args),
+        Command::Pause(args) => open(&args.id)?.pause().map(|()| 0),
+        Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
+        Command::Spec(args) => spec::spec(&args),
+        Command::Features => features::features(),
+    }
+}
+
+fn root(global: &Global) -> Result<PathBuf> {
+    let root = global.root.clone().unwrap_or_else(container::default_root);
+    let root = std::path::absolute(&root).map_err(|error| Error::new(format!("--root: {error}")))?;
+    if root.parent().is_none() {
+        return Err(Error::new("--root must not be /"));
+    }
+    Ok(root)
+}
+
+fn start(container: &Container) -> Result<u8> {
+    container.start_detached()?;
+    Ok(0)
+}
+
+fn kill(container: &Container, args: &Kill) -> Result<u8> {
+    let number = signal::parse(&args.signal);
+    let number = number.ok_or_else(|| Error::new(format!("unknown signal {:?}", args.signal)))?;
+    container.kill(number, args.all)?;
+    Ok(0)
+}
+
+/// Prints what a command is asked for. A reader that has gone away is no failure of the command.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

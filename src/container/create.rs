@@ -1,0 +1,174 @@
+//! `create`: the story of a container's beginning.
+
+use super::{Container, InitProcess, State, StateDir};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::log;
+use crate::plan::cgroup::Layout;
+use crate::plan::{self, Plan};
+use crate::process::attach::Attached;
+use crate::process::hooks::HookState;
+use crate::process::{create as init, notify};
+use crate::spec::Spec;
+use crate::sys::{Errno, file, socket};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The copy of config.json in the state directory, from which later commands take hooks and what `exec` inherits.
+pub const CONFIG: &str = "config.json";
+
+/// What the caller asked for.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    /// The state root.
+    pub root: PathBuf,
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// Where to write init's pid.
+    pub pid_file: Option<PathBuf>,
+    /// The socket that takes the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Descriptors after 2 that the process inherits.
+    pub preserve_fds: u32,
+    /// `--systemd-cgroup`
+    pub systemd_cgroup: bool,
+    /// `--cgroup-manager disabled`: the container stays in the caller's cgroup.
+    pub no_cgroup: bool,
+    /// The command ends before the container does.
+    pub detach: bool,
+    /// An attached command does not adopt the container's orphans.
+    pub no_subreaper: bool,
+}
+
+/// A container that waits to be started.
+#[derive(Debug)]
+pub struct Created {
+    /// The container.
+    pub container: Container,
+    /// Its init.
+    pub init: OwnedFd,
+    /// What an attached command has prepared.
+    pub attached: Option<Attached>,
+}
+
+/// Creates a container.
+pub fn create(options: &CreateOptions) -> Result<Created> {
+    let bundle = std::fs::canonicalize(&options.bundle).map_err(|error| {
+        Error::new(format!("bundle {}: {}", options.bundle.display(), Errno::from(error).text()))
+    })?;
+    let spec = Spec::read(&bundle)?;
+    let host = Host::probe()?;
+    let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };
+    let plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;
+    for warning in &plan.warnings {
+        log::line(log::Level::Warning, warning);
+    }
+    let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
+    let dir = StateDir::create(&options.root, &options.id)?;
+    let mut undo = Undo { dir: &dir, kept: false };
+    let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone())?;
+    // The record comes first: from here on `delete --force` finds whatever there is.
+    dir.save(&state)?;
+    let config = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
+    file::replace_at(dir.fd(), CONFIG, &config)?;
+    if notify_socket().is_some() {
+        file::make_dir(dir.fd(), Path::new(notify::DIR), 0o755)?;
+    }
+    let mut attached = match options.detach {
+        true => None,
+        false => Some(Attached::begin(plan.process.terminal, !options.no_subreaper)?),
+    };
+    let hook_state = hook_state(&state);
+    let new_init = init::create(init::Request {
+        plan: &plan,
+        host: &host,
+        cgroup: &cgroup,
+        state_dir: dir.fd(),
+        console: console(options, &mut attached)?,
+        hook_state: &hook_state,
+    })?;
+    state.init = Some(InitProcess::of(new_init.pid)?);
+    dir.save(&state)?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, new_init.pid)?;
+    }
+    let init = new_init.keep()?;
+    undo.kept = true;
+    drop(undo);
+    dir.unlock()?;
+    Ok(Created { container: Container { dir, state }, init, attached })
+}
+
+/// The socket of the caller's service manager.
+pub fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn plan_options(options: &CreateOptions, bundle: &Path) -> plan::Options {
+    let listen_fds = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    plan::Options {
+        id: options.id.clone(),
+        bundle: bundle.to_owned(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        console_socket: options.console_socket.is_some(),
+        detach: options.detach,
+        systemd_cgroup: options.systemd_cgroup,
+        listen_fds,
+        notify: notify_socket().map(|_| options.root.join(&options.id).join(notify::DIR)),
+    }
+}
+
+/// What hooks are told of a container.
+pub fn hook_state(state: &State) -> HookState {
+    HookState {
+        oci_version: state.oci_version.clone(),
+        id: state.id.clone(),
+        bundle: state.bundle.clone(),
+        annotations: state.annotations.clone(),
+    }
+}
+
+fn console(options: &CreateOptions, attached: &mut Option<Attached>) -> Result<Option<OwnedFd>> {
+    match (&options.console_socket, attached) {
+        (Some(path), _) => Ok(Some(socket::connect_stream(path).doing(|| "--console-socket".into())?)),
+        (None, Some(attached)) => attached.console_end(),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Writes a pid where the caller looks for it, as one step: whoever sees the file sees the pid.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let doing = || format!("--pid-file {}", path.display());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| Error::new("not a file name"))
+        .doing(doing)?;
+    let dir = file::open_dir(parent).doing(doing)?;
+    file::replace_at(std::os::fd::AsFd::as_fd(&dir), name, pid.to_string().as_bytes()).doing(doing)
+}
+
+/// Removes the state directory of a container that did not come about.
+struct Undo<'a> {
+    dir: &'a StateDir,
+    kept: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The error that led here is the one to report.
+            let _ = self.dir.remove();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `delete`: nothing is left of a container.
+
+use super::create::hook_state;
+use super::{Container, StateDir, Status, check_id};
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::plan::hooks::Hooks;
+use crate::process::hooks;
+use crate::sys::file::{self, Interest};
+use crate::sys::{pidfd, signal};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long processes may take to die, and a cgroup to be removed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes a container that has stopped, or that was never started; with `force` whatever there is of it, also if that is nothing.
+pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
+    check_id(id)?;
+    let dir = match StateDir::open(root, id) {
+        // Only the directory tells that there was a container.
+        Err(_) if force && !root.join(id).exists() => return Ok(()),
+        other => other?,
+    };
+    dir.lock()?;
+    match dir.load() {
+        Ok(state) => Container { dir, state }.remove(force),
+        // Its creator was killed before it had written the record, and so before it had made anything else; or the record is corrupt.
+        Err(error) if force => {
+            if dir.path.join(super::state::FILE).exists() {
+                log::line(log::Level::Warning, &format!("{error}: only the state directory is removed"));
+            }
+            dir.remove()
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Container {
+    /// Kills what is left of the container and removes it.
+    pub fn remove_forced(&self) -> Result<()> {
+        self.dir.lock()?;
+        self.remove(true)
+    }
+
+    /// Removes the container, whose lock is held.
+    fn remove(&self, force: bool) -> Result<()> {
+        // The lock is ours: there is no creator any more, and a container without init is one that never came about.
+        let status = if self.state.init.is_some() { self.status()? } else { Status::Stopped };
+        if !force && !matches!(status, Status::Stopped | Status::Created) {
+            let (id, status) = (&self.state.id, status.name());
+            return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let cgroup = &self.state.cgroup;
+        if let Some(init) = self.state.open_init()? {
+            pidfd::send_signal(init.as_fd(), signal::KILL)?;
+            cgroup.kill_all(signal::KILL, deadline)?;
+            if !file::poll(&[(init.as_fd(), Interest::Read)], Some(deadline))?[0] {
+                let seconds = PATIENCE.as_secs();
+                return Err(Error::new(format!("init did not die within {seconds} s of SIGKILL"))
+                    .hint("a process in state D waits for a device or network file system"));
+            }
+        } else {
+            cgroup.kill_all(signal::KILL, deadline)?;
+        }
+        cgroup.destroy(deadline)?;
+        self.run_poststop();
+        self.dir.remove()
+    }
+
+    /// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue": runtime.md.
+    fn run_poststop(&self) {
+        let hooks = match self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
+            Ok(hooks) => hooks.poststop,
+            Err(_) => return,
+        };
+        let state = hook_state(&self.state).json("stopped", 0);
+        for hook in &hooks {
+            if let Err(error) = hooks::run(std::slice::from_ref(hook), &state).doing(|| "poststop".into()) {
+                log::line(log::Level::Warning, &error.to_string());
+            }
+        }
+    }
+}

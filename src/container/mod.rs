@@ -1,0 +1,196 @@
+//! Containers on record: a directory for each below the state root, with what later commands need to know.
+//!
+//! `state.json` is written before anything else of a container exists, so that `delete --force` finds all there is of it, whatever
+//! moment its creator was killed at. The status is never stored: it is what the kernel says.
+
+mod create;
+mod delete;
+mod exec;
+mod signal;
+mod start;
+mod state;
+
+pub use create::{CreateOptions, Created, create};
+pub use delete::delete;
+pub use exec::{ExecOptions, exec};
+pub use state::{InitProcess, State, Status};
+
+use crate::error::{Context, Error, Result};
+use crate::spec::Spec;
+use crate::sys::{Errno, cred, file};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A container that is on record.
+#[derive(Debug)]
+pub struct Container {
+    dir: StateDir,
+    /// What is on record.
+    pub state: State,
+}
+
+/// The state directory of one container.
+#[derive(Debug)]
+struct StateDir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The longest id.
+const MAX_ID: usize = 1024;
+
+/// How long a command waits for another one that changes the same container.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where containers are on record unless `--root` says otherwise: a directory in memory, of root or of the user.
+pub fn default_root() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if cred::euid() != 0 => Path::new(&dir).join("orlop"),
+        _ => PathBuf::from("/run/orlop"),
+    }
+}
+
+/// An id is one file name, of characters that need no quoting anywhere.
+fn check_id(id: &str) -> Result<()> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    if id.is_empty() || id.len() > MAX_ID || !id.chars().all(valid) || matches!(id, "." | "..") {
+        let shown: String = id.chars().take(64).collect();
+        return Err(Error::new(format!("invalid container id {shown:?}"))
+            .hint(format!("1 to {MAX_ID} letters, digits and _+-. are allowed")));
+    }
+    Ok(())
+}
+
+impl Container {
+    /// Opens a container on record.
+    pub fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let dir = StateDir::open(root, id)?;
+        let state = dir.load()?;
+        Ok(Container { dir, state })
+    }
+
+    /// All containers on record, sorted by id. One that disappears meanwhile, or can't be read, is left out with a warning.
+    pub fn all(root: &Path) -> Result<Vec<Self>> {
+        let entries = std::fs::read_dir(root).map_err(|error| {
+            Error::new(format!("state root {}: {}", root.display(), Errno::from(error).text()))
+        })?;
+        let mut ids: Vec<_> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        ids.sort();
+        let mut containers = Vec::new();
+        for id in ids.iter().filter(|id| check_id(id).is_ok()) {
+            match Self::open(root, id) {
+                Ok(container) => containers.push(container),
+                Err(_) if !root.join(id).join(state::FILE).exists() => {}
+                Err(error) => crate::log::line(crate::log::Level::Warning, &format!("{id}: {error}")),
+            }
+        }
+        Ok(containers)
+    }
+
+    /// What config.json said when the container was created.
+    pub fn spec(&self) -> Result<Spec> {
+        Spec::parse(&file::read_at(self.dir.fd.as_fd(), create::CONFIG, 16 << 20)?)
+    }
+
+    /// What the kernel says that the container is doing.
+    pub fn status(&self) -> Result<Status> {
+        self.state.status(self.dir.fd.as_fd())
+    }
+}
+
+impl StateDir {
+    /// Makes the directory, which takes the id: of two creators at once one succeeds. The lock on it is held until [`StateDir::unlock`].
+    fn create(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let root_fd = open_root(root)?;
+        file::make_dir(root_fd.as_fd(), Path::new(id), 0o700).map_err(|error| match error.errno {
+            Errno::EEXIST => Error::new("container with given ID already exists"),
+            _ => Error::from(error),
+        })?;
+        let dir = Self::open(root, id)?;
+        if !file::try_lock(dir.fd.as_fd())? {
+            return Err(Error::new("another command holds the new container's lock"));
+        }
+        Ok(dir)
+    }
+
+    fn open(root: &Path, id: &str) -> Result<Self> {
+        let path = root.join(id);
+        let root_fd = file::open_dir(root).map_err(|error| match error.errno {
+            Errno::ENOENT => Error::new("container does not exist"),
+            _ => Error::from(error),
+        })?;
+        let fd = file::open_dir_at(root_fd.as_fd(), Path::new(id)).map_err(|error| match error.errno {
+            Errno::ENOENT => Error::new("container does not exist"),
+            _ => Error::from(error),
+        })?;
+        Ok(StateDir { fd, path })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes the lock, which `create`, `start` and `delete` hold while they work.
+    fn lock(&self) -> Result<()> {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while !file::try_lock(self.fd())? {
+            if Instant::now() >= deadline {
+                let seconds = LOCK_PATIENCE.as_secs();
+                return Err(Error::new(format!(
+                    "waited {seconds} s for another command on the same container"
+                )));
+            }
+            // flock has no deadline of its own.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Init inherits the open directory until its execve, and the lock with it, so that closing is not enough.
+    fn unlock(&self) -> Result<()> {
+        Ok(file::unlock(self.fd())?)
+    }
+
+    fn load(&self) -> Result<State> {
+        let bytes = file::read_at(self.fd(), state::FILE, 16 << 20).map_err(|error| match error.errno {
+            Errno::ENOENT => Error::new("container does not exist"),
+            _ => Error::from(error),
+        })?;
+        State::parse(&bytes).hint(|| "`delete --force` removes what is left".into())
+    }
+
+    fn save(&self, state: &State) -> Result<()> {
+        let bytes = serde_json::to_vec(state).map_err(|error| Error::new(error.to_string()))?;
+        Ok(file::replace_at(self.fd(), state::FILE, &bytes)?)
+    }
+
+    fn remove(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.path).map_err(Errno::from) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::new(format!("remove {}: {errno}", self.path.display()))),
+        }
+    }
+}
+
+/// The state root, made for its owner alone where it doesn't exist. One that others could write to is refused (CVE-2015-1331).
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    let doing = || format!("state root {}", root.display());
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(|error| Error::new(Errno::from(error).to_string()))
+        .doing(doing)?;
+    let about =
+        std::fs::metadata(root).map_err(|error| Error::new(Errno::from(error).to_string())).doing(doing)?;
+    // Engines make it with the sticky bit, which keeps others from removing what is in it, but not from taking ids.
+    if about.mode() & 0o022 != 0 {
+        return Err(Error::new("others than its owner can write to it").doing(doing()).hint("chmod go-w"));
+    }
+    file::open_dir(root).doing(doing)
+}

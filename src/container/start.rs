@@ -1,0 +1,54 @@
+//! `start`: the program begins.
+
+use super::create::{hook_state, notify_socket};
+use super::{Container, Status};
+use crate::error::{Context, Error, Result};
+use crate::plan::hooks::Hooks;
+use crate::process::notify::Notify;
+use crate::process::{hooks, start};
+use crate::sys::{pidfd, signal};
+use std::os::fd::AsFd;
+
+impl Container {
+    /// Lets the program begin, then runs the poststart hooks. Of a container whose creator had a `NOTIFY_SOCKET` it returns the socket on
+    /// which the container will say that it is ready.
+    pub fn start(&self) -> Result<Option<Notify>> {
+        self.dir.lock()?;
+        match self.status()? {
+            Status::Created => {}
+            Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
+            Status::Paused => {
+                return Err(Error::new("cannot start a paused container").hint("resume it first"));
+            }
+            Status::Creating => return Err(Error::new("the container is still being created")),
+            Status::Running => return Err(Error::new("cannot start an already running container")),
+        }
+        let init =
+            self.state.open_init()?.ok_or_else(|| Error::new("cannot start a container that has stopped"))?;
+        let notify = match notify_socket() {
+            Some(to) => Some(Notify::listen(self.dir.fd(), to)?),
+            None => None,
+        };
+        start::start(self.dir.fd(), init.as_fd())?;
+        let poststart = Hooks::new(self.spec()?.hooks.as_ref())?.poststart;
+        if !poststart.is_empty() {
+            let pid = self.state.init.map_or(0, |init| init.pid);
+            let ran = hooks::run(&poststart, &hook_state(&self.state).json("running", pid));
+            // "If any poststart hook fails, the runtime MUST generate an error, stop the container": runtime.md, lifecycle.
+            ran.inspect_err(|_| drop(pidfd::send_signal(init.as_fd(), signal::KILL)))
+                .doing(|| "poststart".into())?;
+        }
+        self.dir.unlock()?;
+        Ok(notify)
+    }
+
+    /// The same for a command that ends then: it stays until the container is ready, if somebody wants to know.
+    pub fn start_detached(&self) -> Result<()> {
+        let Some(notify) = self.start()? else { return Ok(()) };
+        let init = self.state.init.map(|init| init.pid).zip(self.state.open_init()?);
+        match &init {
+            Some((pid, pidfd)) => notify.wait((*pid, pidfd.as_fd())),
+            None => Ok(()),
+        }
+    }
+}

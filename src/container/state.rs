@@ -1,0 +1,171 @@
+//! What is on record of a container, and the status that the kernel gives it.
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::plan::Plan;
+use crate::process::start;
+use crate::spec::Spec;
+use crate::sys::ns::NsSet;
+use crate::sys::{Errno, cred, file, pidfd, proc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The name of the record in the state directory.
+pub const FILE: &str = "state.json";
+
+/// The form of the record; another one is refused, because it could name the wrong process.
+const VERSION: u32 = 1;
+
+/// The record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    version: u32,
+    /// The boot that it was made in. After another one nothing of the container exists.
+    boot_id: String,
+    /// `ociVersion` of config.json.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// The root file system on the host, absolute.
+    pub rootfs: PathBuf,
+    /// When it was created, as RFC 3339.
+    pub created: String,
+    /// The user id of its creator.
+    pub owner: u32,
+    /// Annotations of config.json.
+    pub annotations: BTreeMap<String, String>,
+    /// Its first process; absent while the container is being created.
+    pub init: Option<InitProcess>,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// The namespaces that it does not share with the runtime.
+    pub namespaces: NsSet,
+    /// The ids that own its user namespace, inside of it.
+    pub root_ids: Option<(u32, u32)>,
+    /// Whether its processes have a session keyring of their own.
+    pub keyring: bool,
+}
+
+/// A process of this boot: its id, and the time that tells it from a later process of the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitProcess {
+    /// Its id in the runtime's pid namespace.
+    pub pid: i32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl InitProcess {
+    /// The process that has this id now. The caller holds a pidfd of it, so that it is not another one.
+    pub fn of(pid: i32) -> Result<Self> {
+        let stat = proc::stat(pid)?.ok_or_else(|| Error::new(format!("process {pid} has ended")))?;
+        Ok(InitProcess { pid, start_time: stat.start_time })
+    }
+
+    /// A pidfd of the process while it is alive. The pidfd is opened before the start time is compared: what it means can't change
+    /// in between.
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        let pidfd = match pidfd::open(self.pid) {
+            Ok(pidfd) => pidfd,
+            Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let alive = |stat: proc::ProcessStat| stat.start_time == self.start_time && !stat.is_dead();
+        Ok(proc::stat(self.pid)?.is_some_and(alive).then_some(pidfd))
+    }
+}
+
+/// What a container is doing ([runtime.md, State](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/runtime.md#state)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` has not returned yet.
+    Creating,
+    /// Init waits for `start`.
+    Created,
+    /// It executes its program.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// Init has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As in the state JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// The kernel's random name for the time since it was booted ([random(4)](https://man7.org/linux/man-pages/man4/random.4.html)).
+pub fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text =
+        std::fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}: {}", Errno::from(e))))?;
+    Ok(text.trim().to_owned())
+}
+
+impl State {
+    /// A record of the container that is being created from here on.
+    pub fn new(id: &str, bundle: &Path, spec: &Spec, plan: &Plan, cgroup: Cgroup) -> Result<Self> {
+        Ok(State {
+            version: VERSION,
+            boot_id: boot_id()?,
+            oci_version: spec.oci_version.clone(),
+            id: id.to_owned(),
+            bundle: bundle.to_owned(),
+            rootfs: plan.root.path.clone(),
+            created: crate::time::now_rfc3339(),
+            owner: cred::euid(),
+            annotations: spec.annotations.clone(),
+            init: None,
+            cgroup,
+            namespaces: plan.namespaces.all(),
+            root_ids: plan.namespaces.root_ids,
+            keyring: plan.process.keyring.is_some(),
+        })
+    }
+
+    /// Reads a record.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let state: State = serde_json::from_slice(bytes)
+            .map_err(|e| Error::new(e.to_string()))
+            .doing(|| format!("corrupt {FILE}"))?;
+        if state.version != VERSION {
+            return Err(Error::new(format!("{FILE} is of version {}, not {VERSION}", state.version)));
+        }
+        Ok(state)
+    }
+
+    /// A pidfd of init while it is alive.
+    pub fn open_init(&self) -> Result<Option<OwnedFd>> {
+        match self.init {
+            Some(init) if self.boot_id == boot_id()? => init.open(),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the kernel says. `dir` is the container's state directory.
+    pub fn status(&self, dir: BorrowedFd) -> Result<Status> {
+        if self.init.is_none() {
+            // A creator that was killed has lost its lock.
+            let abandoned = file::try_lock(dir)?;
+            return Ok(if abandoned { Status::Stopped } else { Status::Creating });
+        }
+        let Some(_init) = self.open_init()? else { return Ok(Status::Stopped) };
+        if self.cgroup.frozen()? {
+            return Ok(Status::Paused);
+        }
+        Ok(if start::is_waiting(dir.as_fd())? { Status::Created } else { Status::Running })
+    }
+}

@@ -1,0 +1,157 @@
+//! orlop turns an OCI bundle into a running container and steps out of the way.
+//!
+//! Start reading at `container/create.rs`, which tells the story of a container's beginning, and at ARCHITECTURE.md.
+
+#![deny(unsafe_code)]
+
+mod cgroup;
+mod cli;
+mod commands;
+mod container;
+mod error;
+mod host;
+mod log;
+mod plan;
+mod process;
+mod rootfs;
+mod security;
+mod spec;
+mod sys;
+mod time;
+
+use clap::error::ErrorKind;
+use cli::Command;
+use error::{Context, Error, Result};
+use std::ffi::{CString, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::ExitCode;
+use sys::process::{CStrings, execve_fd};
+use sys::{Errno, file, mount, seal};
+
+/// What `exec` exits with when it could not run the program, to be told from the program's own codes.
+const EXEC_FAILED: u8 = 255;
+
+/// What runc exits with when it does not know the command.
+const UNKNOWN_COMMAND: u8 = 3;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // Before anything is opened: executing the sealed copy begins anew.
+    if let Err(error) = seal_if_needed(&args) {
+        return fail(&error, 1);
+    }
+    if matches!(args.get(1).and_then(|arg| arg.to_str()), Some("--version" | "-version" | "-v" | "-V")) {
+        println!("{}", version());
+        return ExitCode::SUCCESS;
+    }
+    let cli = match cli::parse(args.into_iter()) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // What the caller has left open must not reach a container (CVE-2024-21626).
+    if let Err(error) = file::close_range(3, u32::MAX, true) {
+        return fail(&error.into(), 1);
+    }
+    let global = &cli.global;
+    if let Err(error) = log::open(global.log.as_deref(), global.log_format.into(), global.debug) {
+        return fail(&Error::new(format!("--log: {}", Errno::from(error))), 1);
+    }
+    let (verb, failure) = describe(&cli.command);
+    match commands::run(cli).doing(|| verb) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            log::line(log::Level::Error, &error.to_string());
+            fail(&error, failure)
+        }
+    }
+}
+
+fn fail(error: &Error, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(code)
+}
+
+/// The command as errors begin with it, and the exit code of its failure.
+fn describe(command: &Command) -> (String, u8) {
+    let (verb, id) = match command {
+        Command::Create(args) => ("create", &args.id),
+        Command::Run(args) => ("run", &args.create.id),
+        Command::Exec(args) => return (format!("exec failed: {}", args.id), EXEC_FAILED),
+        Command::Start(args) => ("start", &args.id),
+        Command::State(args) => ("state", &args.id),
+        Command::Kill(args) => ("kill", &args.id),
+        Command::Delete(args) => ("delete", &args.id),
+        Command::Ps(args) => ("ps", &args.id),
+        Command::Pause(args) => ("pause", &args.id),
+        Command::Resume(args) => ("resume", &args.id),
+        Command::List(_) => return ("list".into(), 1),
+        Command::Spec(_) => return ("spec".into(), 1),
+        Command::Features => return ("features".into(), 1),
+    };
+    (format!("{verb} {id}"), 1)
+}
+
+fn version() -> String {
+    let commit = option_env!("ORLOP_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
+    format!("orlop version {}\n{commit}spec: {}", env!("CARGO_PKG_VERSION"), spec::VERSION)
+}
+
+/// Help goes to stdout and is no error; what can't be parsed is one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp => {
+            print!("{error}");
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{error}");
+            ExitCode::from(1)
+        }
+        kind => {
+            let text = error.to_string();
+            let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            let first = first.join(" ");
+            eprintln!("{first} (orlop --help lists commands and options)");
+            ExitCode::from(if kind == ErrorKind::InvalidSubcommand { UNKNOWN_COMMAND } else { 1 })
+        }
+    }
+}
+
+/// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736); the others don't pay for it.
+fn seal_if_needed(args: &[OsString]) -> Result<()> {
+    let enters = |arg: &OsString| matches!(arg.to_str(), Some("create" | "run" | "exec"));
+    if !args.iter().any(enters) {
+        return Ok(());
+    }
+    let own =
+        file::open_read(Path::new("/proc/self/exe")).doing(|| "protect the runtime's executable".into())?;
+    if seal::is_sealed(own.as_fd())? {
+        return Ok(());
+    }
+    let c_strings = |strings: Vec<OsString>| -> CStrings {
+        CStrings::new(strings.into_iter().filter_map(|s| CString::new(s.into_vec()).ok()).collect())
+    };
+    let variable = |(name, value): (OsString, OsString)| {
+        let mut entry = name;
+        entry.push("=");
+        entry.push(value);
+        entry
+    };
+    let argv = c_strings(args.to_vec());
+    let env = c_strings(std::env::vars_os().map(variable).collect());
+    let size = file::stat(own.as_fd())?.size;
+    let copy = seal::copy(own.as_fd(), size)?;
+    let refused = execve_fd(copy.as_fd(), &argv, &env);
+    // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written.
+    if mount::is_read_only(own.as_fd())? {
+        return Ok(());
+    }
+    let tree = mount::clone_fd(own.as_fd(), false)?;
+    let readonly = mount::Attributes { set: mount::attr::RDONLY, clear: 0 };
+    mount::set_attributes(tree.as_fd(), readonly, None, false)?;
+    let also_refused = execve_fd(tree.as_fd(), &argv, &env);
+    Err(Error::from(also_refused)
+        .doing(format!("protect the runtime's executable: {}", Error::from(refused))))
+}

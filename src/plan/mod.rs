@@ -1,0 +1,355 @@
+//! The plan of a container: everything that config.json asks for, checked, and turned into steps that the
+//! rest of the runtime only has to carry out.
+//!
+//! What belongs here: every rule of the runtime-spec, every default, every decision. What does not: any
+//! system call and any file access; whether a file exists is found out by opening it. Tri-states, strings
+//! and alternatives of config.json end here.
+
+pub mod capabilities;
+pub mod cgroup;
+pub mod hooks;
+pub mod mount_options;
+pub mod mounts;
+pub mod namespaces;
+pub mod process;
+pub mod rootfs;
+// pub mod seccomp;
+pub mod sysctl;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec::Spec;
+use crate::sys::mount::{Attributes, attr};
+use crate::sys::ns::Ns;
+use cgroup::{CgroupPlan, Layout};
+use hooks::Hooks;
+use mounts::{MountKind, MountStep};
+use namespaces::Namespaces;
+use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxPersonality, LinuxPersonalityDomain};
+use process::{NOTIFY_SOCKET, Process};
+use rootfs::{DeviceStep, Root};
+use std::path::{Path, PathBuf};
+use sysctl::Sysctl;
+
+/// What the caller asked for on the command line and in the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory, absolute.
+    pub bundle: PathBuf,
+    /// `--no-pivot`: move the root over `/` and chroot into it, for hosts whose own root is an initramfs.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`: keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`: how many file descriptors after 2 the process inherits.
+    pub preserve_fds: u32,
+    /// Whether `--console-socket` was given.
+    pub console_socket: bool,
+    /// The runtime ends before the process does: `create`, `run --detach`.
+    pub detach: bool,
+    /// `--systemd-cgroup`
+    pub systemd_cgroup: bool,
+    /// `LISTEN_FDS` of the caller: how many sockets the process inherits from 3 on; 0 if none.
+    pub listen_fds: u32,
+    /// The host's directory that holds the socket through which readiness is passed on to the caller's
+    /// `NOTIFY_SOCKET`, if it has one.
+    pub notify: Option<PathBuf>,
+}
+
+/// A container, ready to be made.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which namespaces are made and joined, and their id maps.
+    pub namespaces: Namespaces,
+    /// The root file system.
+    pub root: Root,
+    /// The mounts, in the order of config.json.
+    pub mounts: Vec<MountStep>,
+    /// The device nodes, made after the mounts.
+    pub devices: Vec<DeviceStep>,
+    /// Symbolic links in `/dev`, as (link, target); made after the devices. An existing file stays.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Whether the terminal is put at `/dev/console`.
+    pub console: bool,
+    /// What is hidden: a file behind `/dev/null`, a directory behind an empty read-only one.
+    pub masked: Vec<PathField>,
+    /// What is made read-only.
+    pub readonly: Vec<PathField>,
+    /// The host name of the UTS namespace.
+    pub hostname: Option<String>,
+    /// The NIS domain name of the UTS namespace.
+    pub domainname: Option<String>,
+    /// Kernel parameters.
+    pub sysctl: Vec<Sysctl>,
+    /// The execution domain: the argument of
+    /// [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html).
+    pub personality: Option<u64>,
+    /// Its cgroup.
+    pub cgroup: CgroupPlan,
+    /// The container's own process.
+    pub process: Process,
+    /// Programs run at the turning points of the container's life.
+    pub hooks: Hooks,
+    /// What is odd but no error.
+    pub warnings: Vec<String>,
+}
+
+/// A path inside the container and the field of config.json that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathField {
+    /// Relative to the container's root.
+    pub path: PathBuf,
+    /// `linux.maskedPaths[2]`
+    pub field: String,
+}
+
+impl Plan {
+    /// Plans the container that config.json describes.
+    pub fn new(spec: &Spec, host: &Host, layout: Layout, options: &Options) -> Result<Plan> {
+        let linux =
+            spec.linux.as_ref().ok_or_else(|| missing("linux", "it says which namespaces to make"))?;
+        let process = spec.process.as_ref().ok_or_else(|| missing("process", "it says what to run"))?;
+        check_supported(linux)?;
+        let mut warnings = Vec::new();
+        let namespaces = Namespaces::new(linux)?;
+        let in_userns = host.in_userns || namespaces.contains(Ns::User);
+        let mut mounts = mounts::plan(&spec.mounts, &options.bundle, &mut warnings)?;
+        mounts.extend(options.notify.as_deref().map(notify));
+        let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
+        let process = Process::new(process, host, options, &mut warnings)?;
+        check_ids(&process, &namespaces)?;
+        Ok(Plan {
+            root: Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?,
+            devices: rootfs::devices(
+                linux.devices().as_deref().unwrap_or_default(),
+                dev_is_hosts,
+                in_userns,
+            )?,
+            links: rootfs::links(dev_is_hosts),
+            console: process.terminal,
+            masked: rootfs::paths(linux.masked_paths().as_deref(), "maskedPaths")?,
+            readonly: rootfs::paths(linux.readonly_paths().as_deref(), "readonlyPaths")?,
+            hostname: uts_name(spec.hostname.as_deref(), "hostname", &namespaces)?,
+            domainname: uts_name(spec.domainname.as_deref(), "domainname", &namespaces)?,
+            sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
+            personality: linux.personality().as_ref().map(|p| personality(p, &mut warnings)),
+            cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
+            hooks: Hooks::new(spec.hooks.as_ref())?,
+            namespaces,
+            mounts,
+            process,
+            warnings,
+        })
+    }
+}
+
+fn missing(field: &str, hint: &str) -> Error {
+    Error::new("missing").field(field).hint(hint)
+}
+
+/// What this version can't do, and what therefore must not seem to be done.
+fn check_supported(linux: &Linux) -> Result<()> {
+    let rdt = linux.intel_rdt().as_ref();
+    for (field, present) in [
+        ("seccomp", linux.seccomp().is_some()),
+        ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
+        ("memoryPolicy", linux.memory_policy().is_some()),
+        ("netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+        ("intelRdt", rdt.is_some_and(|rdt| *rdt != LinuxIntelRdt::default())),
+    ] {
+        if present {
+            return Err(Error::new("not supported by this version").field(format!("linux.{field}")));
+        }
+    }
+    Ok(())
+}
+
+/// An id that the user namespace has no place for can't be taken; the kernel would only say EINVAL.
+fn check_ids(process: &Process, namespaces: &Namespaces) -> Result<()> {
+    let (uid, gid) = (process.uid, process.gid);
+    let groups = process.groups.iter().enumerate();
+    let groups = groups.map(|(i, gid)| (format!("additionalGids[{i}]"), namespaces.maps_gid(*gid), *gid));
+    let ids = [
+        ("uid".to_owned(), namespaces.maps_uid(uid), uid),
+        ("gid".to_owned(), namespaces.maps_gid(gid), gid),
+    ];
+    for (name, mapped, id) in ids.into_iter().chain(groups) {
+        if !mapped {
+            return Err(Error::new(format!("{id} is not mapped in the container's user namespace"))
+                .field(format!("process.user.{name}")));
+        }
+    }
+    Ok(())
+}
+
+/// Host and domain name: the kernel takes 64 bytes
+/// ([sethostname(2)](https://man7.org/linux/man-pages/man2/sethostname.2.html)). In a joined namespace they
+/// may be changed too, as runc and crun do.
+fn uts_name(name: Option<&str>, field: &str, namespaces: &Namespaces) -> Result<Option<String>> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    if !namespaces.contains(Ns::Uts) {
+        return Err(Error::new("the container has no uts namespace of its own: it would change the host")
+            .field(field)
+            .hint("add {\"type\": \"uts\"} to linux.namespaces"));
+    }
+    if name.len() > 64 {
+        return Err(Error::new(format!("{} bytes, the kernel takes 64", name.len())).field(field));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// "domain (string, REQUIRED) - the execution domain"; "flags [...] currently no flag values are supported".
+fn personality(personality: &LinuxPersonality, warnings: &mut Vec<String>) -> u64 {
+    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        warnings.push("linux.personality.flags: ignored, the runtime-spec has none".to_owned());
+    }
+    match personality.domain() {
+        LinuxPersonalityDomain::PerLinux => 0,
+        LinuxPersonalityDomain::PerLinux32 => 8,
+    }
+}
+
+/// The directory with the socket through which the container says that it is ready.
+fn notify(directory: &Path) -> MountStep {
+    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    MountStep {
+        destination: mounts::inside(Path::new(NOTIFY_SOCKET).parent().unwrap_or(Path::new("/"))),
+        kind: MountKind::Bind { source: directory.to_owned(), recursive: false, procfs: false },
+        attributes: Attributes { set, clear: 0 },
+        recursive: Attributes::default(),
+        propagation: Vec::new(),
+        field: "NOTIFY_SOCKET".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40 };
+
+    /// The plan of a small container, after a change of its config.json.
+    fn plan(change: impl Fn(&mut Value)) -> Result<Plan> {
+        plan_with(change, &Options { bundle: "/bundle".into(), ..Options::default() })
+    }
+
+    fn plan_with(change: impl Fn(&mut Value), options: &Options) -> Result<Plan> {
+        let mut json = json!({
+            "ociVersion": "1.3.0",
+            "process": {"args": ["sh"], "cwd": "/"},
+            "root": {"path": "rootfs"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+        });
+        change(&mut json);
+        Plan::new(&Spec::parse(json.to_string().as_bytes())?, &HOST, options)
+    }
+
+    fn error(change: impl Fn(&mut Value)) -> String {
+        plan(change).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_small_container() {
+        let plan = plan(|_| ()).unwrap();
+        assert_eq!(plan.root.path, Path::new("/bundle/rootfs"));
+        assert_eq!((plan.devices.len(), plan.links.len()), (6, 6));
+        assert!(plan.mounts.is_empty() && plan.warnings.is_empty() && !plan.console);
+        assert_eq!(plan.personality, None);
+    }
+
+    #[test]
+    fn what_has_to_be_there() {
+        let without = |field: &str| error(|json| drop(json.as_object_mut().unwrap().remove(field)));
+        assert_eq!(without("process"), "process: missing (it says what to run)");
+        assert_eq!(without("root"), "root: missing");
+        assert_eq!(without("linux"), "linux: missing (it says which namespaces to make)");
+    }
+
+    #[test]
+    fn names_need_their_namespace() {
+        let uts = |json: &mut Value| json["linux"]["namespaces"][1] = json!({"type": "uts", "path": "/ns"});
+        for field in ["hostname", "domainname"] {
+            assert_eq!(
+                error(|json| json[field] = json!("a")),
+                format!(
+                    "{field}: the container has no uts namespace of its own: it would change the host (add {{\"type\": \"uts\"}} to linux.namespaces)"
+                )
+            );
+            let long = error(|json| {
+                uts(json);
+                json[field] = json!("a".repeat(65));
+            });
+            assert_eq!(long, format!("{field}: 65 bytes, the kernel takes 64"));
+        }
+        let plan = plan(|json| {
+            uts(json);
+            json["hostname"] = json!("a");
+            json["domainname"] = json!("");
+        });
+        let plan = plan.unwrap();
+        assert_eq!((plan.hostname.as_deref(), plan.domainname), (Some("a"), None));
+    }
+
+    #[test]
+    fn ids_have_to_be_mapped() {
+        let user = |user: Value| {
+            plan(|json| {
+                let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+                json["linux"] = json!({
+                    "namespaces": [{"type": "mount"}, {"type": "user"}], "uidMappings": map, "gidMappings": map,
+                });
+                json["process"]["user"] = user.clone();
+            })
+        };
+        let good = user(json!({"uid": 9, "gid": 9})).unwrap();
+        assert!(good.devices.iter().all(|device| device.bind));
+        let not = "is not mapped in the container's user namespace";
+        for (given, text) in [
+            (json!({"uid": 10}), format!("process.user.uid: 10 {not}")),
+            (json!({"gid": 10}), format!("process.user.gid: 10 {not}")),
+            (json!({"additionalGids": [3, 10]}), format!("process.user.additionalGids[1]: 10 {not}")),
+        ] {
+            assert_eq!(user(given).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused() {
+        for (field, value) in [
+            ("seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
+            ("mountLabel", json!("l")),
+            ("memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
+            ("netDevices", json!({"eth0": {}})),
+            ("intelRdt", json!({"closID": "a"})),
+        ] {
+            let text = error(|json| json["linux"][field] = value.clone());
+            assert_eq!(text, format!("linux.{field}: not supported by this version"));
+        }
+        let empty = plan(|json| {
+            json["linux"]["mountLabel"] = json!("");
+            json["linux"]["netDevices"] = json!({});
+            json["linux"]["intelRdt"] = json!({});
+        });
+        assert!(empty.is_ok());
+    }
+
+    #[test]
+    fn personality_is_a_domain() {
+        let plan =
+            plan(|json| json["linux"]["personality"] = json!({"domain": "LINUX32", "flags": ["X"]})).unwrap();
+        assert_eq!(plan.personality, Some(8));
+        assert_eq!(plan.warnings, ["linux.personality.flags: ignored, the runtime-spec has none"]);
+    }
+
+    #[test]
+    fn the_notify_socket_is_mounted_last() {
+        let options = Options { notify: Some("/run/state".into()), ..Options::default() };
+        let plan =
+            plan_with(|json| json["mounts"] = json!([{"destination": "/run", "type": "tmpfs"}]), &options);
+        let last = plan.unwrap().mounts.pop().unwrap();
+        assert_eq!(last.destination, Path::new("run/notify"));
+        assert!(matches!(last.kind, MountKind::Bind { source, .. } if source == Path::new("/run/state")));
+    }
+}

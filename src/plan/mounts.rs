@@ -1,0 +1,393 @@
+//! The mounts of config.json as steps.
+//!
+//! What belongs here: what each mount is, from its type and options, and which ones are refused. What does
+//! not: whether sources and destinations exist, and the symbolic links on their ways.
+
+use super::mount_options::{self, Data, MountOptions};
+use crate::error::{Context, Error, Result};
+use crate::sys::mount::{Attributes, Propagation};
+use oci_spec::runtime::Mount;
+use std::path::{Component, Path, PathBuf};
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountStep {
+    /// Where, relative to the container's root.
+    pub destination: PathBuf,
+    /// What.
+    pub kind: MountKind,
+    /// Changes to the mount itself. Of a bind, attributes that no option names stay as the source has them,
+    /// which also keeps those that the kernel has locked. Of a new file system `set` is all there is.
+    pub attributes: Attributes,
+    /// Changes to the mount and all mounts below it, made after those of `attributes`.
+    pub recursive: Attributes,
+    /// Propagation, to be set in this order, each for the mount or (`true`) for all mounts below it too.
+    pub propagation: Vec<(Propagation, bool)>,
+    /// `mounts[3]`
+    pub field: String,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// On the host, absolute.
+        source: PathBuf,
+        /// With all mounts below it.
+        recursive: bool,
+        /// The source has to lie on procfs: it becomes the container's `/proc`, and whatever else is there
+        /// can fake what the runtime and its callers read and write (CVE-2019-16884).
+        procfs: bool,
+    },
+    /// A file system of its own.
+    New {
+        /// Its type: `tmpfs`.
+        fs: String,
+        /// What it comes from, where the type has a use for it; otherwise its name in mountinfo.
+        source: Option<String>,
+        /// Flags of the superblock, for `FSCONFIG_SET_FLAG`, in order: `sync`, `dirsync`, `lazytime` ...
+        flags: Vec<&'static str>,
+        /// Options of the file system, in order; one with a value is for `FSCONFIG_SET_STRING`, else for
+        /// `FSCONFIG_SET_FLAG`.
+        data: Vec<Data>,
+        /// Copy what is at the destination into it first (`tmpcopyup`, tmpfs only).
+        copy_up: bool,
+    },
+    /// The container's cgroup, by whatever cgroup layout the host has.
+    Cgroup,
+    /// A change of the mount that is there already. `ro` and the like change the mount, not the file system,
+    /// which other mounts may share.
+    Remount {
+        /// Flags of the superblock, as of `New`; none with the option `bind`.
+        flags: Vec<&'static str>,
+        /// Options of the file system, as of `New`; none with the option `bind`.
+        data: Vec<Data>,
+    },
+}
+
+/// The steps for `mounts` of config.json, in its order. Relative sources are relative to the bundle.
+pub fn plan(mounts: &[Mount], bundle: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountStep>> {
+    let step = |(i, mount): (usize, &Mount)| {
+        let field = format!("mounts[{i}]");
+        let destination = destination(mount, &field, warnings)?;
+        step(mount, destination, bundle, &field)
+    };
+    mounts.iter().enumerate().map(step).collect()
+}
+
+fn step(mount: &Mount, destination: PathBuf, bundle: &Path, field: &str) -> Result<MountStep> {
+    check_idmap(mount, field)?;
+    let options = MountOptions::new(mount.options().as_deref().unwrap_or_default(), field)?;
+    let procfs = lexical(&destination) == Path::new("proc");
+    let kind = kind(mount, &options, bundle, field, procfs)?;
+    check_proc(&destination, &kind).field(|| format!("{field}.destination"))?;
+    let MountOptions { mut attributes, mut recursive, propagation, .. } = options;
+    if matches!(kind, MountKind::New { .. }) {
+        // Nothing is mounted below a new file system yet: what is recursive reaches the mount alone.
+        mount_options::merge(&mut attributes, recursive);
+        recursive = Attributes::default();
+    }
+    Ok(MountStep { destination, kind, attributes, recursive, propagation, field: field.to_owned() })
+}
+
+/// "destination (string, REQUIRED) Destination of mount point: path inside container. Linux: This value
+/// SHOULD be an absolute path." `..` stays: it is resolved inside the root when the mount is made.
+fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result<PathBuf> {
+    let given = mount.destination();
+    let inside = inside(given);
+    if lexical(&inside).as_os_str().is_empty() {
+        return Err(Error::new(format!("{given:?} is the root itself"))
+            .field(format!("{field}.destination"))
+            .hint("root.path and root.readonly are about the root"));
+    }
+    if given.is_relative() {
+        warnings.push(format!("{field}.destination: {given:?} is relative, taken as /{}", inside.display()));
+    }
+    Ok(inside)
+}
+
+/// A path inside the container, relative to its root, without `.` and doubled slashes.
+pub fn inside(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)).collect()
+}
+
+/// Id-mapped mounts are not made yet; to leave the map out would give the files to other users.
+fn check_idmap(mount: &Mount, field: &str) -> Result<()> {
+    for (name, map) in [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())] {
+        if map.as_ref().is_some_and(|map| !map.is_empty()) {
+            let error = Error::new("id-mapped mounts are not supported by this version");
+            return Err(error.field(format!("{field}.{name}")));
+        }
+    }
+    Ok(())
+}
+
+/// What is mounted. "For bind mounts (when options include either bind or rbind), the type is a dummy, often
+/// "none"."
+fn kind(
+    mount: &Mount,
+    options: &MountOptions,
+    bundle: &Path,
+    field: &str,
+    procfs: bool,
+) -> Result<MountKind> {
+    let fs = mount.typ().as_deref().unwrap_or_default();
+    let source = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty());
+    if let (Some(field), false) = (&options.copy_up, fs == "tmpfs") {
+        return Err(Error::new("only a tmpfs can be filled by tmpcopyup").field(field.clone()));
+    }
+    if options.remount {
+        if options.bind.is_some() {
+            options.no_data("a bind mount")?;
+            return Ok(MountKind::Remount { flags: Vec::new(), data: Vec::new() });
+        }
+        return Ok(MountKind::Remount { flags: options.flags.clone(), data: options.data.clone() });
+    }
+    if options.bind.is_some() || fs == "bind" || fs == "none" {
+        options.no_data("a bind mount")?;
+        let missing = || Error::new("missing: a bind mount needs one").field(format!("{field}.source"));
+        let source = bundle.join(source.ok_or_else(missing)?);
+        return Ok(MountKind::Bind { source, recursive: options.bind.unwrap_or(false), procfs });
+    }
+    match fs {
+        "" => Err(Error::new("missing")
+            .field(format!("{field}.type"))
+            .hint("a mount has a file system type or the option bind or rbind")),
+        "cgroup" | "cgroup2" => {
+            options.no_data("a cgroup mount")?;
+            Ok(MountKind::Cgroup)
+        }
+        _ => Ok(MountKind::New {
+            fs: fs.to_owned(),
+            source: source.map(|source| source.to_string_lossy().into_owned()),
+            flags: options.flags.clone(),
+            data: options.data.clone(),
+            copy_up: options.copy_up.is_some(),
+        }),
+    }
+}
+
+/// Files of proc that may be bind-mounted over: what [lxcfs](https://linuxcontainers.org/lxcfs/) shows a
+/// container of itself, and two single values.
+const PROC_FILES: [&str; 11] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/crypto/fips_enabled",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+];
+
+/// Refuses what would hide parts of `/proc`: there the container, its callers and the runtime read and write
+/// what they must be able to trust (CVE-2019-16884). Symbolic links on the way are found when the mount is
+/// made.
+fn check_proc(destination: &Path, kind: &MountKind) -> Result<()> {
+    let destination = lexical(destination);
+    let Ok(below) = destination.strip_prefix("proc") else { return Ok(()) };
+    let shown = Path::new("/").join(&destination);
+    let allowed = match kind {
+        MountKind::Remount { .. } => true,
+        MountKind::Bind { procfs: true, .. } => true,
+        MountKind::New { fs, .. } if below.as_os_str().is_empty() => fs == "proc",
+        MountKind::Bind { .. } => PROC_FILES.iter().any(|file| below == Path::new(file)),
+        _ => false,
+    };
+    match allowed {
+        true => Ok(()),
+        false if below.as_os_str().is_empty() => {
+            Err(Error::new(format!("{shown:?} cannot be mounted because it is not of type proc")))
+        }
+        false => Err(Error::new(format!("{shown:?} cannot be mounted because it is inside /proc"))),
+    }
+}
+
+/// The path with `..` taken away as if there were no symbolic links.
+fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mount::attr;
+    use serde_json::{Value, json};
+
+    fn steps(mounts: Value) -> (Result<Vec<MountStep>>, Vec<String>) {
+        let mounts: Vec<Mount> = serde_json::from_value(mounts).unwrap();
+        let mut warnings = Vec::new();
+        (plan(&mounts, Path::new("/bundle"), &mut warnings), warnings)
+    }
+
+    fn one(mount: Value) -> MountStep {
+        steps(json!([mount])).0.unwrap().remove(0)
+    }
+
+    fn error(mount: Value) -> String {
+        steps(json!([{"destination": "/a", "type": "tmpfs"}, mount])).0.unwrap_err().to_string()
+    }
+
+    fn new(step: MountStep) -> (String, Option<String>, Vec<&'static str>, Vec<Data>) {
+        match step.kind {
+            MountKind::New { fs, source, flags, data, .. } => (fs, source, flags, data),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn kinds_of_mounts() {
+        let bind =
+            |source: &str, recursive| MountKind::Bind { source: source.into(), recursive, procfs: false };
+        let remount = || MountKind::Remount { flags: Vec::new(), data: Vec::new() };
+        for (mount, kind) in [
+            (json!({"source": "/s", "options": ["bind"]}), bind("/s", false)),
+            (json!({"source": "/s", "type": "tmpfs", "options": ["rbind"]}), bind("/s", true)),
+            (json!({"source": "s/t", "type": "bind"}), bind("/bundle/s/t", false)),
+            (json!({"source": "s", "type": "none", "options": ["rbind", "rw"]}), bind("/bundle/s", true)),
+            (json!({"source": "cgroup", "type": "cgroup", "options": ["ro"]}), MountKind::Cgroup),
+            (json!({"type": "cgroup2"}), MountKind::Cgroup),
+            (json!({"options": ["remount", "ro"]}), remount()),
+            (json!({"type": "bind", "options": ["bind", "remount", "sync"]}), remount()),
+        ] {
+            let mut mount = mount;
+            mount["destination"] = json!("/d");
+            assert_eq!(one(mount.clone()).kind, kind, "{mount}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_system() {
+        let step = one(json!({
+            "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["nosuid", "rnoexec", "newinstance", "mode=0620,gid=5,", "sync", "lazytime", "rslave",
+                        "context=\"a:b:c0,c1\""],
+        }));
+        assert_eq!(step.attributes.set, attr::NOSUID | attr::NOEXEC);
+        assert!(step.recursive.is_empty());
+        assert_eq!(step.propagation, [(Propagation::Slave, true)]);
+        assert_eq!((step.destination.to_str(), step.field.as_str()), (Some("dev/pts"), "mounts[0]"));
+        let (fs, source, flags, data) = new(step);
+        assert_eq!((fs.as_str(), source.as_deref()), ("devpts", Some("devpts")));
+        assert_eq!(flags, ["sync", "lazytime"]);
+        let expected = [
+            ("newinstance", None),
+            ("mode", Some("0620")),
+            ("gid", Some("5")),
+            ("context", Some("a:b:c0,c1")),
+        ];
+        assert_eq!(data, expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))));
+    }
+
+    #[test]
+    fn tmpcopyup_is_for_a_tmpfs() {
+        let step = one(json!({"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}));
+        assert!(matches!(step.kind, MountKind::New { copy_up: true, .. }));
+        assert_eq!(
+            error(json!({"destination": "/d", "type": "proc", "options": ["ro", "tmpcopyup"]})),
+            "mounts[1].options[1]: only a tmpfs can be filled by tmpcopyup"
+        );
+    }
+
+    #[test]
+    fn propagation_keeps_its_order() {
+        let step = one(json!({"destination": "/d", "source": "/s", "options": ["bind", "rshared", "slave"]}));
+        assert_eq!(step.propagation, [(Propagation::Shared, true), (Propagation::Slave, false)]);
+    }
+
+    #[test]
+    fn destinations() {
+        for (given, inside) in [("/a//b/./c/", "a/b/c"), ("/a/../b", "a/../b"), ("/../x", "../x")] {
+            let step = one(json!({"destination": given, "type": "tmpfs"}));
+            assert_eq!(step.destination, Path::new(inside));
+        }
+        let (result, warnings) = steps(json!([{"destination": "data/x", "type": "tmpfs"}]));
+        assert_eq!(result.unwrap()[0].destination, Path::new("data/x"));
+        assert_eq!(warnings, ["mounts[0].destination: \"data/x\" is relative, taken as /data/x"]);
+        for root in ["/", "", ".", "/a/.."] {
+            let text = error(json!({"destination": root, "type": "tmpfs"}));
+            assert!(
+                text.starts_with(&format!("mounts[1].destination: {root:?} is the root itself")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn proc_is_not_hidden() {
+        let bind = |to: &str| json!({"destination": to, "source": "/proc/x", "options": ["bind"]});
+        for good in [
+            json!({"destination": "/proc", "type": "proc"}),
+            json!({"destination": "/process", "type": "tmpfs"}),
+            json!({"destination": "/proc/sys", "options": ["remount", "bind", "ro"]}),
+            bind("/proc/cpuinfo"),
+            bind("/proc/./net/dev"),
+        ] {
+            one(good);
+        }
+        assert!(matches!(one(bind("/a/../proc")).kind, MountKind::Bind { procfs: true, .. }));
+        let inside = |path: &str| {
+            format!("mounts[1].destination: \"{path}\" cannot be mounted because it is inside /proc")
+        };
+        for (mount, text) in [
+            (bind("/proc/self"), inside("/proc/self")),
+            (bind("/x/../proc/sys/kernel"), inside("/proc/sys/kernel")),
+            (json!({"destination": "/proc/cpuinfo", "type": "tmpfs"}), inside("/proc/cpuinfo")),
+            (json!({"destination": "/proc/p", "type": "proc"}), inside("/proc/p")),
+            (
+                json!({"destination": "/proc", "type": "tmpfs"}),
+                "mounts[1].destination: \"/proc\" cannot be mounted because it is not of type proc"
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(error(mount), text);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_option() {
+        for (mount, text) in [
+            (
+                json!({"source": "/s", "options": ["bind", "ro", "mode=1"]}),
+                "mounts[1].options[2]: \"mode=1\" is not an option of a bind mount",
+            ),
+            (
+                json!({"source": "/s", "options": ["rbind", "x-foo"]}),
+                "mounts[1].options[1]: \"x-foo\" is not an option of a bind mount",
+            ),
+            (
+                json!({"type": "cgroup", "options": ["nsdelegate"]}),
+                "mounts[1].options[0]: \"nsdelegate\" is not an option of a cgroup mount",
+            ),
+            (json!({"options": ["bind"]}), "mounts[1].source: missing: a bind mount needs one"),
+            (json!({"type": "bind", "source": ""}), "mounts[1].source: missing: a bind mount needs one"),
+            (
+                json!({"source": "/s"}),
+                "mounts[1].type: missing (a mount has a file system type or the option bind or rbind)",
+            ),
+            (
+                json!({"source": "/s", "options": ["rbind", "idmap"]}),
+                "mounts[1].options[1]: id-mapped mounts are not supported by this version",
+            ),
+            (
+                json!({"source": "/s", "options": ["rbind"], "uidMappings": [{"size": 1}]}),
+                "mounts[1].uidMappings: id-mapped mounts are not supported by this version",
+            ),
+        ] {
+            let mut mount = mount;
+            mount["destination"] = json!("/d");
+            assert_eq!(error(mount), text);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The creator's side of a container's creation: opens what has to be opened outside, makes the process, gives it its cgroup, id maps and
+//! limits, runs the hooks of the runtime's side, and waits until init is ready to be started.
+
+use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
+use super::hooks::{self, HookState};
+use super::init::{self, Init};
+use super::{idmap, start};
+use crate::cgroup::{Cgroup, View};
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::namespaces::{Fork, Join, Namespaces};
+use crate::plan::process::Process;
+use crate::rootfs::{CgroupTree, Sources};
+use crate::sys::clone::{self, Child, Cloned};
+use crate::sys::ns::{self, Ns, NsSet};
+use crate::sys::{file, pidfd, proc, process, signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What a container is made from.
+pub struct Request<'a> {
+    /// The container.
+    pub plan: &'a Plan,
+    /// The host.
+    pub host: &'a Host,
+    /// Its cgroup, not made yet.
+    pub cgroup: &'a Cgroup,
+    /// Its state directory.
+    pub state_dir: BorrowedFd<'a>,
+    /// A socket that takes the master of its terminal.
+    pub console: Option<OwnedFd>,
+    /// What hooks are told.
+    pub hook_state: &'a HookState,
+}
+
+/// How long init may be silent while nothing that config.json names is running in it. Its steps take milliseconds; copying up a large
+/// directory, or a network file system that does not answer, may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A container's init that waits to be started. It is killed on drop unless it was kept, and its cgroup removed.
+#[derive(Debug)]
+pub struct NewInit<'a> {
+    /// Its id in the runtime's pid namespace.
+    pub pid: i32,
+    /// The descriptor of the process.
+    pub pidfd: OwnedFd,
+    channel: CreatorEnd,
+    cgroup: NewCgroup<'a>,
+    kept: bool,
+}
+
+/// A cgroup that is removed on drop unless it was kept.
+#[derive(Debug)]
+struct NewCgroup<'a> {
+    cgroup: &'a Cgroup,
+    kept: bool,
+}
+
+/// How long the removal of a failed container's cgroup may take.
+const CLEANUP_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Drop for NewCgroup<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The error that led here is the one to report; `delete` finds what is left by the state on record.
+            let deadline = Instant::now() + CLEANUP_PATIENCE;
+            let _ = self.cgroup.kill_all(signal::KILL, deadline);
+            let _ = self.cgroup.destroy(deadline);
+        }
+    }
+}
+
+impl NewInit<'_> {
+    /// Lets init outlive its creator: the container is on record.
+    pub fn keep(mut self) -> Result<OwnedFd> {
+        let pidfd = self.pidfd.try_clone().map_err(|error| Error::new(format!("dup(pidfd): {error}")))?;
+        self.channel.send(ToInit::Kept)?;
+        self.kept = true;
+        self.cgroup.kept = true;
+        Ok(pidfd)
+    }
+}
+
+impl Drop for NewInit<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It may be dead already; waiting only reaps it.
+            let _ = pidfd::send_signal(self.pidfd.as_fd(), signal::KILL);
+            let _ = pidfd::wait(self.pidfd.as_fd());
+        }
+    }
+}
+
+/// Makes the container's init, up to where it waits to be started.
+pub fn create(request: Request) -> Result<NewInit> {
+    let Request { plan, host, cgroup, state_dir, console, hook_state } = request;
+    let namespaces = &plan.namespaces;
+    let joins = open_joins(&namespaces.join)?;
+    let listener = start::listen(state_dir)?;
+    let guard = NewCgroup { cgroup, kept: false };
+    let cgroup_fd = cgroup.create(&plan.cgroup)?;
+    let tree = cgroup_tree(cgroup);
+    let sources = if host.can_mount { Some(Sources::open_host(plan, &tree)?) } else { None };
+    let (channel, end) = channel::pair()?;
+    let ignored_signals = signal::ignored();
+    let init = |joins, channel| Init {
+        plan,
+        host,
+        channel,
+        listener,
+        joins,
+        sources,
+        cgroup: tree,
+        console,
+        hook_state,
+        ignored_signals,
+    };
+    let cgroup_fd = cgroup_fd.as_ref().map(AsFd::as_fd);
+    let child = match namespaces.fork() {
+        Fork::Direct => match clone_into_pid_namespace(namespaces, &joins, cgroup_fd)? {
+            Cloned::Child => init(joins, end).run(),
+            Cloned::Parent(child) => child,
+        },
+        Fork::Relay => match clone::clone3(NsSet::default(), cgroup_fd, false)? {
+            Cloned::Child => match relay(namespaces, &joins, &end) {
+                Ok(Relay::Init) => init(Vec::new(), end).run(),
+                Ok(Relay::Done) => process::exit_now(0),
+                Err(error) => {
+                    // If the creator is gone, nobody wants to know.
+                    let _ = end.send(&FromInit::Failed(error), &[]);
+                    process::exit_now(1)
+                }
+            },
+            Cloned::Parent(relay) => from_relay(&channel, &relay)?,
+        },
+    };
+    // Only the new process holds its end now, so that its death is noticed.
+    drop(end);
+    let init = NewInit { pid: child.pid, pidfd: child.pidfd, channel, cgroup: guard, kept: false };
+    equip(plan, host, cgroup, init.pid)?;
+    init.channel.send(ToInit::Go)?;
+    converse(&init, plan, hook_state)?;
+    Ok(init)
+}
+
+fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
+    let open =
+        |join: &Join| {
+            let fd = file::open_read(&join.path).field(|| join.field.clone())?;
+            match ns::kind_of(fd.as_fd())? {
+                Some(kind) if kind == join.kind => Ok(fd),
+                Some(kind) => {
+                    let what = format!("{} is a {} namespace", join.path.display(), kind.name());
+                    Err(Error::new(what).field(join.field.clone()))
+                }
+                None => Err(Error::new(format!("{} is not a namespace", join.path.display()))
+                    .field(join.field.clone())),
+            }
+        };
+    joins.iter().map(open).collect()
+}
+
+/// The clone that becomes init. A process is born into the PID namespace that its parent has chosen for its children, so that one to
+/// be joined is joined here, around the clone.
+fn clone_into_pid_namespace(
+    namespaces: &Namespaces,
+    joins: &[OwnedFd],
+    cgroup: Option<BorrowedFd>,
+) -> Result<Cloned> {
+    let pid = NsSet::default().with(Ns::Pid);
+    let joined = namespaces.join.iter().zip(joins).find(|(join, _)| join.kind == Ns::Pid);
+    let own = match joined {
+        Some((join, fd)) => {
+            let own = file::open_read(Path::new("/proc/self/ns/pid"))?;
+            ns::join(fd.as_fd(), pid).field(|| join.field.clone())?;
+            Some(own)
+        }
+        None => None,
+    };
+    let cloned = clone::clone3(namespaces.at_clone(), cgroup, false)?;
+    if let (Cloned::Parent(_), Some(own)) = (&cloned, own) {
+        ns::join(own.as_fd(), pid)?;
+    }
+    Ok(cloned)
+}
+
+/// Which process comes back from the relay's work.
+enum Relay {
+    Init,
+    Done,
+}
+
+/// The rare process in between: it joins what init could not join any more, makes init as its sibling, and ends.
+fn relay(namespaces: &Namespaces, joins: &[OwnedFd], end: &InitEnd) -> Result<Relay> {
+    process::die_with_parent(true)?;
+    process::hide_from_tracers()?;
+    init::join(&namespaces.join, joins)?;
+    match clone::clone3(namespaces.at_clone(), None, true)? {
+        Cloned::Child => Ok(Relay::Init),
+        Cloned::Parent(child) => {
+            end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;
+            Ok(Relay::Done)
+        }
+    }
+}
+
+/// What a mount of type `cgroup` shows, as the rootfs layer takes it.
+fn cgroup_tree(cgroup: &Cgroup) -> CgroupTree {
+    match cgroup.view() {
+        Some(View::Unified(dir)) => CgroupTree::Unified(dir),
+        Some(View::Split { dirs, links }) => CgroupTree::Hierarchies(dirs, links),
+        None => CgroupTree::None,
+    }
+}
+
+/// The process that a relay has made; the relay itself is reaped.
+pub fn from_relay(channel: &CreatorEnd, relay: &Child) -> Result<Child> {
+    let answer = channel.receive(Some(PATIENCE), "the process that joins namespaces");
+    // It has nothing more to do, whether it has made init or failed.
+    let _ = pidfd::send_signal(relay.pidfd.as_fd(), signal::KILL);
+    pidfd::wait(relay.pidfd.as_fd())?;
+    match answer? {
+        Some((FromInit::Relayed { pid }, fds)) => match fds.into_iter().next() {
+            Some(pidfd) => Ok(Child { pid, pidfd }),
+            None => Err(Error::new("the relay sent no pidfd")),
+        },
+        Some((FromInit::Failed(error), _)) => Err(error),
+        _ => Err(Error::new("the process that joins namespaces ended")),
+    }
+}
+
+/// Gives init what only its creator can give: cgroups, ids, and limits that only the host's privileges can raise.
+fn equip(plan: &Plan, host: &Host, cgroup: &Cgroup, pid: i32) -> Result<()> {
+    cgroup.attach(pid)?;
+    if plan.namespaces.new.has(Ns::User) {
+        idmap::write(host, &plan.namespaces, pid)?;
+    }
+    equip_process(&plan.process, pid)
+}
+
+/// The same for any process of a container: its OOM score, and room for its limits. The limits themselves are set last, by the process
+/// itself: a small one could stop its own set-up.
+pub fn equip_process(plan: &Process, pid: i32) -> Result<()> {
+    if let Some(adjustment) = plan.oom_score_adj {
+        proc::write_of(pid, "oom_score_adj", &adjustment.to_string())
+            .hint(|| "lowering it needs CAP_SYS_RESOURCE".into())
+            .field(|| "process.oomScoreAdj".into())?;
+    }
+    for limit in &plan.rlimits {
+        let (soft, hard) = process::rlimit(limit.resource)?;
+        if limit.hard > hard {
+            process::set_rlimit(pid, limit.resource, soft, limit.hard)
+                .hint(|| format!("this host's hard limit is {hard}, and raising it needs CAP_SYS_RESOURCE"))
+                .doing(|| limit.name.to_owned())
+                .field(|| limit.field.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// Listens to init until it is ready.
+fn converse(init: &NewInit, plan: &Plan, hook_state: &HookState) -> Result<()> {
+    let mut patience = Some(PATIENCE);
+    loop {
+        match init.channel.receive(patience, "the container's init")? {
+            Some((FromInit::RunHooks, _)) => {
+                let state = hook_state.json("creating", init.pid);
+                hooks::run(&plan.hooks.prestart, &state)?;
+                hooks::run(&plan.hooks.create_runtime, &state)?;
+                init.channel.send(ToInit::HooksDone)?;
+            }
+            Some((FromInit::RunningHooks, _)) => patience = None,
+            Some((FromInit::Ready, _)) => return Ok(()),
+            Some((FromInit::Failed(error), _)) => return Err(error),
+            Some((FromInit::Relayed { .. }, _)) => return Err(Error::new("init spoke out of turn")),
+            None => return Err(ended_early(init.pidfd.as_fd())),
+        }
+    }
+}
+
+/// The error of a process that has ended without saying why.
+pub fn ended_early(pidfd: BorrowedFd) -> Error {
+    match pidfd::wait(pidfd) {
+        Ok(pidfd::Exit::Signal(signal::KILL)) => {
+            Error::new("the container's init was killed while it was set up")
+                .hint("if nobody killed it, the kernel did: is linux.resources.memory.limit too small?")
+        }
+        Ok(pidfd::Exit::Signal(signal)) => {
+            Error::new(format!("the container's init died of signal {signal}"))
+        }
+        _ => Error::new("the container's init ended without a word"),
+    }
+}

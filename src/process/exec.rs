@@ -1,0 +1,167 @@
+//! A further process in a container: both sides of its creation.
+
+use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
+use super::create::{ended_early, equip_process};
+use super::init::{become_root, send_terminal, take_terminal};
+use super::program::{self, Program};
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::plan::process::Process;
+use crate::sys::clone::{self, Child, Cloned};
+use crate::sys::ns::{self, Ns, NsSet};
+use crate::sys::{file, keyring, pidfd, process, signal, tty};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// What the process is made from.
+pub struct Request<'a> {
+    /// The process.
+    pub plan: &'a Process,
+    /// The host.
+    pub host: &'a Host,
+    /// The container's cgroup.
+    pub cgroup: &'a Cgroup,
+    /// The container's init.
+    pub init: (i32, BorrowedFd<'a>),
+    /// The namespaces that the container does not share with the runtime.
+    pub namespaces: NsSet,
+    /// The ids that own the container's user namespace, inside of it.
+    pub root_ids: Option<(u32, u32)>,
+    /// A socket that takes the master of its terminal.
+    pub console: Option<OwnedFd>,
+}
+
+/// How long the new process may take to become the program.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes a process in a container and returns when it has executed its program.
+pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
+    let (channel, end) = channel::pair()?;
+    let ignored_signals = signal::ignored();
+    let entrance = request.cgroup.entrance(request.init.0)?;
+    let pid = NsSet::default().with(Ns::Pid);
+    // A process is born into the PID namespace that its parent has chosen for its children. Where the runtime may not choose it,
+    // being nobody outside the container's user namespace, a relay joins everything first.
+    let direct = request.host.can_mount;
+    let own = if direct && request.namespaces.has(Ns::Pid) {
+        let own = file::open_read(Path::new("/proc/self/ns/pid"))?;
+        ns::join(request.init.1, pid)?;
+        Some(own)
+    } else {
+        None
+    };
+    let child = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
+        Cloned::Child => newcomer(request, end, ignored_signals, direct),
+        Cloned::Parent(child) => child,
+    };
+    if let Some(own) = own {
+        ns::join(own.as_fd(), pid)?;
+    }
+    drop(end);
+    let child = if direct { child } else { super::create::from_relay(&channel, &child)? };
+    let guard = Guard { pidfd: &child.pidfd, kept: false };
+    entrance.attach(child.pid)?;
+    equip_process(request.plan, child.pid)?;
+    channel.send(ToInit::Go)?;
+    await_program(&channel, &child)?;
+    guard.keep();
+    Ok((child.pid, child.pidfd))
+}
+
+/// Kills a process that did not get as far as its program.
+struct Guard<'a> {
+    pidfd: &'a OwnedFd,
+    kept: bool,
+}
+
+impl Guard<'_> {
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It may be dead already; waiting only reaps it.
+            let _ = pidfd::send_signal(self.pidfd.as_fd(), signal::KILL);
+            let _ = pidfd::wait(self.pidfd.as_fd());
+        }
+    }
+}
+
+fn await_program(channel: &CreatorEnd, child: &Child) -> Result<()> {
+    let mut ready = false;
+    loop {
+        match channel.receive(Some(PATIENCE), "the new process")? {
+            Some((FromInit::Ready, _)) => ready = true,
+            Some((FromInit::Failed(error), _)) => return Err(error),
+            Some(_) => return Err(Error::new("the new process spoke out of turn")),
+            // The execve has closed the other end.
+            None if ready => return Ok(()),
+            None => return Err(ended_early(child.pidfd.as_fd())),
+        }
+    }
+}
+
+/// The new process's side: never returns.
+fn newcomer(request: Request, end: InitEnd, ignored_signals: u64, direct: bool) -> ! {
+    let outcome = enter(&request, &end, direct).and_then(|()| become_program(request, &end, ignored_signals));
+    let error = match outcome {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    // If the creator is gone, nobody wants to know.
+    let _ = end.send(&FromInit::Failed(error), &[]);
+    process::exit_now(1)
+}
+
+fn enter(request: &Request, end: &InitEnd, direct: bool) -> Result<()> {
+    process::die_with_parent(true)?;
+    // Before any process of the container can see this one (CVE-2016-9962).
+    process::hide_from_tracers()?;
+    let (_, init) = request.init;
+    if direct {
+        end.expect(ToInit::Go)?;
+        // The PID namespace is that of the birth already.
+        return Ok(ns::join(init, request.namespaces.without(Ns::Pid))?);
+    }
+    ns::join(init, request.namespaces)?;
+    match clone::clone3(NsSet::default(), None, true)? {
+        Cloned::Parent(child) => {
+            end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;
+            process::exit_now(0)
+        }
+        Cloned::Child => end.expect(ToInit::Go),
+    }
+}
+
+fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Result<Infallible> {
+    let Request { plan, host, root_ids, console, .. } = request;
+    if let Some((uid, gid)) = root_ids {
+        become_root(uid, gid, host)?;
+    }
+    process::new_session()?;
+    if let Some(name) = &plan.keyring {
+        keyring::join_session(name)?;
+    }
+    if plan.terminal {
+        let root = file::open_dir(Path::new("/"))?;
+        let pty = tty::open_pty(root.as_fd())
+            .hint(|| "a terminal needs a mount of type devpts at /dev/pts".into())
+            .field(|| "process.terminal".into())?;
+        send_terminal(&pty, plan.console_size, console)?;
+        take_terminal(pty.slave.as_fd())?;
+    }
+    let program = Program::prepare(plan, host, ignored_signals)?;
+    process::die_with_parent(false)?;
+    end.send(&FromInit::Ready, &[])?;
+    let report = program::beyond_preserved(end.as_fd(), plan.preserve_fds)?;
+    let error = program.execute(report.as_fd());
+    // Everything else is closed by now, so that only this descriptor can carry the error.
+    InitEnd::from(report).send(&FromInit::Failed(error), &[])?;
+    process::exit_now(1)
+}

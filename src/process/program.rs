@@ -1,0 +1,200 @@
+//! The last steps of a process on its way into the container's program, the same for init and for exec: who it is, what it may, where
+//! it stands; then the execve.
+
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::plan::process::Process;
+use crate::security;
+use crate::sys::process::{self, CStrings};
+use crate::sys::{CallError, Errno, cred, file, path, signal};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A program that the process has become ready to execute.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    args: CStrings,
+    env: CStrings,
+    preserve_fds: u32,
+}
+
+impl Program {
+    /// Turns the process, which stands in the container's root, into what config.json says of it, up to the execve itself.
+    pub fn prepare(plan: &Process, host: &Host, ignored_signals: u64) -> Result<Self> {
+        let root = file::open_dir(Path::new("/"))?;
+        let mut env = plan.env.clone();
+        if plan.home_unset {
+            env.push(home(root.as_fd(), plan.uid));
+        }
+        let entered = enter_cwd(root.as_fd(), &plan.cwd);
+        give_stdio(plan.uid)?;
+        set_rlimits(plan)?;
+        process::set_umask(plan.umask.unwrap_or(0o022));
+        set_groups(plan, host)?;
+        security::caps::drop_bounding(&plan.caps, host.last_cap)
+            .field(|| "process.capabilities.bounding".into())?;
+        cred::keep_capabilities(true)?;
+        cred::set_ids(plan.uid, plan.gid).field(|| "process.user".into())?;
+        security::caps::set(&plan.caps, host.last_cap).field(|| "process.capabilities".into())?;
+        match entered {
+            // The directory may be one that only the user can enter, on a network file system or behind a user namespace.
+            Err(error) if error.errno() == Some(Errno::EACCES) => enter_cwd(root.as_fd(), &plan.cwd)?,
+            other => other?,
+        }
+        check_cwd(&plan.cwd)?;
+        if plan.no_new_privs {
+            process::set_no_new_privs().field(|| "process.noNewPrivileges".into())?;
+        }
+        signal::reset(ignored_signals)?;
+        let path = find(&plan.args[0], plan.path.as_deref())?;
+        let args = CStrings::new(plan.args.clone());
+        Ok(Program { path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds })
+    }
+
+    /// Executes the program. Every descriptor but the standard streams, the preserved ones and `report` is closed before, not by the
+    /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
+    /// whoever holds its other end. Comes back only with an error.
+    pub fn execute(self, report: BorrowedFd) -> Error {
+        match self.close_others(report) {
+            Ok(()) => {}
+            Err(error) => return error,
+        }
+        let error = process::execve(&self.path, &self.args, &self.env);
+        let name = self.path.to_string_lossy().into_owned();
+        let hint = match error.errno {
+            Errno::ENOENT => {
+                Some("the file is there: is the interpreter or dynamic loader that it names missing?")
+            }
+            Errno::ENOEXEC => Some("not an executable of this architecture, and without a #! line"),
+            _ => None,
+        };
+        let error = Error::from(error).doing(format!("exec: {name:?}")).field("process.args[0]");
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    fn close_others(&self, report: BorrowedFd) -> Result<()> {
+        let first_other = 3u32.saturating_add(self.preserve_fds);
+        for number in 3..first_other {
+            let number = RawFd::try_from(number).map_err(|_| Error::new("--preserve-fds: too many"))?;
+            file::keep_on_exec(number)
+                .hint(|| format!("--preserve-fds asks for descriptor {number}, which is not open"))?;
+        }
+        let number = report.as_raw_fd().unsigned_abs();
+        if number > first_other {
+            file::close_range(first_other, number - 1, false)?;
+        }
+        Ok(file::close_range(number.max(first_other).saturating_add(1), u32::MAX, false)?)
+    }
+}
+
+/// A copy of a descriptor that does not lie among those that the program keeps.
+pub fn beyond_preserved(fd: BorrowedFd, preserve_fds: u32) -> Result<OwnedFd> {
+    let least = RawFd::try_from(preserve_fds).ok().and_then(|n| n.checked_add(3));
+    let least = least.ok_or_else(|| Error::new("--preserve-fds: too many"))?;
+    Ok(file::dup_above(fd, least)?)
+}
+
+/// The home directory that `/etc/passwd` of the container gives a user, or `/`. The file is the container's: it is read only if it is a
+/// regular one, and no further than 1 MiB (CVE-2026-47262).
+fn home(root: BorrowedFd, uid: u32) -> CString {
+    let passwd = path::open_file(root, Path::new("etc/passwd")).and_then(|fd| file::read(fd, 1 << 20));
+    let passwd = passwd.unwrap_or_default();
+    let entry = |line: &[u8]| {
+        let fields: Vec<_> = line.split(|byte| *byte == b':').collect();
+        let id: u32 = std::str::from_utf8(fields.get(2)?).ok()?.parse().ok()?;
+        let home = fields.get(5).filter(|home| home.first() == Some(&b'/'))?;
+        (id == uid).then(|| home.to_vec())
+    };
+    let home = passwd.split(|byte| *byte == b'\n').find_map(entry).unwrap_or_else(|| b"/".to_vec());
+    CString::new([b"HOME=", &home[..]].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
+}
+
+/// Stands in a directory of the container, reached without magic links: `/proc/self/fd/N` leads nowhere (CVE-2024-21626).
+fn enter_cwd(root: BorrowedFd, cwd: &Path) -> Result<()> {
+    let inside = cwd.strip_prefix("/").unwrap_or(cwd);
+    let dir = path::resolve_dir(root, inside).field(|| "process.cwd".into())?;
+    process::change_dir(dir.as_fd()).doing(|| format!("{}", cwd.display())).field(|| "process.cwd".into())
+}
+
+fn check_cwd(cwd: &Path) -> Result<()> {
+    let here = process::current_dir();
+    if here.as_ref().is_ok_and(|here| here.is_absolute()) {
+        return Ok(());
+    }
+    Err(Error::new(format!("{} is not inside the container's root", cwd.display())).field("process.cwd"))
+}
+
+/// Gives the standard streams to the user, so that programs can open `/dev/stdout` again. What is not ours to give stays.
+fn give_stdio(uid: u32) -> Result<()> {
+    let streams =
+        [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()].map(file::stat);
+    for (stream, stat) in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
+        .into_iter()
+        .zip(streams)
+    {
+        // A closed stream has nobody to give it to; the null device is everybody's.
+        let Ok(stat) = stat else { continue };
+        if stat.uid == uid || stat.rdev == (1, 3) {
+            continue;
+        }
+        match file::set_owner(stream, uid, None) {
+            Err(CallError { errno: Errno::EINVAL | Errno::EPERM | Errno::EROFS, .. }) | Ok(()) => {}
+            Err(error) => return Err(Error::from(error).doing("give the standard streams to the user")),
+        }
+    }
+    Ok(())
+}
+
+fn set_rlimits(plan: &Process) -> Result<()> {
+    for limit in &plan.rlimits {
+        process::set_rlimit(0, limit.resource, limit.soft, limit.hard)
+            .doing(|| limit.name.to_owned())
+            .field(|| limit.field.clone())?;
+    }
+    Ok(())
+}
+
+fn set_groups(plan: &Process, host: &Host) -> Result<()> {
+    match cred::set_groups(&plan.groups) {
+        // A user who maps only himself can't drop groups, or he could get around files that a group is barred from.
+        Err(error) if error.errno == Errno::EPERM && plan.groups.is_empty() && !host.can_mount => Ok(()),
+        other => other.field(|| "process.user.additionalGids".into()),
+    }
+}
+
+/// The file that `args[0]` names, looked up in the container's `PATH` with the rights of its user.
+fn find(name: &CStr, search: Option<&str>) -> Result<CString> {
+    let shown = name.to_string_lossy();
+    let fail = |what: String| Error::new(format!("exec: {shown:?}: {what}")).field("process.args[0]");
+    if name.to_bytes().contains(&b'/') {
+        return match executable(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => {
+                Err(fail(format!("stat {shown}: {}", errno.text())))
+            }
+            Err(errno) => Err(fail(errno.text())),
+        };
+    }
+    let candidates = search.unwrap_or_default().split(':').filter_map(|dir| {
+        let dir = if dir.is_empty() { "." } else { dir };
+        CString::new(Path::new(dir).join(std::ffi::OsStr::from_bytes(name.to_bytes())).as_os_str().as_bytes())
+            .ok()
+    });
+    let found = candidates.into_iter().find(|candidate| executable(candidate).is_ok());
+    let hint = || format!("PATH is {:?}", search.unwrap_or_default());
+    found.ok_or_else(|| fail("executable file not found in $PATH".into()).hint(hint()))
+}
+
+fn executable(path: &CStr) -> std::result::Result<(), Errno> {
+    match process::is_regular(path) {
+        Ok(true) => process::may_execute(path).map_err(|error| error.errno),
+        Ok(false) => Err(Errno::EISDIR),
+        Err(error) => Err(error.errno),
+    }
+}

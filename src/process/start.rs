@@ -1,0 +1,54 @@
+//! Tells a created container's init to go on into its program.
+//!
+//! Init listens on a socket in the state directory. Whether somebody listens there is also what tells a created container from a
+//! running one: the execve closes the socket.
+
+use crate::error::{Error, Result};
+use crate::sys::file::{self, Interest};
+use crate::sys::{CallError, Errno, socket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The socket's name in the state directory.
+const SOCKET: &str = "start";
+
+/// All that `start` says.
+pub const WORD: &[u8] = b"start";
+
+/// Makes the socket that init will listen on.
+pub fn listen(state_dir: BorrowedFd) -> Result<OwnedFd> {
+    Ok(socket::listen_at(state_dir, SOCKET)?)
+}
+
+/// Whether init still waits to be started.
+pub fn is_waiting(state_dir: BorrowedFd) -> Result<bool> {
+    match socket::connect_at(state_dir, SOCKET) {
+        // EAGAIN: more than it takes at once have come to look, while it is frozen.
+        Ok(_) | Err(CallError { errno: Errno::EAGAIN, .. }) => Ok(true),
+        Err(CallError { errno: Errno::ECONNREFUSED | Errno::ENOENT, .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets init go on, and waits until it has executed the program. That may take as long as the startContainer hooks do; the end of init,
+/// whose pidfd is given, is noticed.
+pub fn start(state_dir: BorrowedFd, init: BorrowedFd) -> Result<()> {
+    let socket = socket::connect_at(state_dir, SOCKET)?;
+    socket::send(socket.as_fd(), WORD, &[])?;
+    let ready = file::poll(&[(socket.as_fd(), Interest::Read), (init, Interest::Read)], None)?;
+    if !ready[0] {
+        return Err(Error::new("the container's init ended before it was started"));
+    }
+    let message = match socket::receive(socket.as_fd(), 64 << 10) {
+        // Init ended, or has executed the program, without having taken our word from its queue.
+        Err(CallError { errno: Errno::ECONNRESET, .. }) => {
+            return Err(Error::new("the container's init ended before it was started"));
+        }
+        other => other?,
+    };
+    match message {
+        // The execve has closed the socket.
+        None => Ok(()),
+        Some(message) => Err(serde_json::from_slice(&message.bytes)
+            .unwrap_or_else(|error| Error::new(format!("init sent an unknown message: {error}")))),
+    }
+}

@@ -1,0 +1,319 @@
+//! The intermediate form: a decision graph. Each inner node compares one 32-bit word of `seccomp_data` with a
+//! constant and has two successors; each leaf is an action.
+//!
+//! Equal nodes are one node, so equality of what two calls get is equality of two indices. A node is made
+//! after its successors, so the order of indices is a topological one, which code generation relies on.
+
+use super::arch::Arch;
+use super::bpf;
+use super::policy::{Action, Condition, Operator};
+use super::resolve::{Case, split};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// An index in the graph's nodes.
+pub(super) type Id = u32;
+
+/// A node of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Node {
+    /// The end: this action.
+    Return(Action),
+    /// Compare a field; go on at `yes` or `no`.
+    Test(Test, Id, Id),
+}
+
+/// One comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Test {
+    pub(super) field: Field,
+    pub(super) compare: Compare,
+}
+
+/// A 32-bit word of `seccomp_data`, and which bits of it count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Field {
+    pub(super) offset: u8,
+    pub(super) mask: u32,
+}
+
+/// How a field is compared, as the machine can do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Compare {
+    /// Is it this?
+    Equal(u32),
+    /// Is it this or more?
+    AtLeast(u32),
+    /// Is any of these bits set?
+    AnySet(u32),
+}
+
+impl Field {
+    pub(super) const NUMBER: Field = Field::word(bpf::NUMBER);
+    pub(super) const ARCH: Field = Field::word(bpf::ARCH);
+
+    const fn word(offset: u8) -> Field {
+        Field { offset, mask: u32::MAX }
+    }
+
+    /// The low and the high half of an argument.
+    fn halves(index: u8, arch: Arch) -> (Field, Field) {
+        let (first, second) = (bpf::ARGUMENTS + 8 * index, bpf::ARGUMENTS + 8 * index + 4);
+        let (low, high) = if arch.is_little_endian() { (first, second) } else { (second, first) };
+        (Field::word(low), Field::word(high))
+    }
+}
+
+/// The nodes of a program under construction.
+pub(super) struct Graph {
+    nodes: Vec<Node>,
+    ids: HashMap<Node, Id, BuildHasherDefault<NodeHasher>>,
+    /// The leaves, of which there are few.
+    actions: Vec<(Action, Id)>,
+    /// What [`Graph::cases`] has made of a graph already.
+    short: HashMap<Id, Id, BuildHasherDefault<NodeHasher>>,
+}
+
+impl Graph {
+    /// Room for an ordinary profile.
+    pub(super) fn new() -> Graph {
+        Graph {
+            nodes: Vec::with_capacity(1024),
+            ids: HashMap::with_capacity_and_hasher(1024, BuildHasherDefault::default()),
+            actions: Vec::new(),
+            short: HashMap::default(),
+        }
+    }
+
+    pub(super) fn node(&self, id: Id) -> Node {
+        self.nodes[id as usize]
+    }
+
+    /// How many nodes there are; each index is less than this.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn add(&mut self, node: Node) -> Id {
+        *self.ids.entry(node).or_insert_with(|| {
+            self.nodes.push(node);
+            // Memory ends long before indices do: a node has 28 bytes and an entry in the map.
+            Id::try_from(self.nodes.len() - 1).unwrap_or(Id::MAX)
+        })
+    }
+
+    /// A leaf.
+    pub(super) fn action(&mut self, action: Action) -> Id {
+        if let Some((_, id)) = self.actions.iter().find(|(known, _)| *known == action) {
+            return *id;
+        }
+        let id = self.add(Node::Return(action));
+        self.actions.push((action, id));
+        id
+    }
+
+    /// A comparison; none is made where its outcome makes no difference.
+    pub(super) fn test(&mut self, field: Field, compare: Compare, yes: Id, no: Id) -> Id {
+        if yes == no { yes } else { self.add(Node::Test(Test { field, compare }, yes, no)) }
+    }
+
+    /// What the cases come to, tried in order, for arguments of this architecture.
+    pub(super) fn cases(&mut self, cases: &[Case], arch: Arch, default: Id) -> Id {
+        let plain = cases.iter().rev().fold(default, |no, case| {
+            let yes = self.action(case.action);
+            case.conditions.iter().rev().fold(yes, |yes, condition| self.condition(condition, arch, yes, no))
+        });
+        if let Some(short) = self.short.get(&plain) {
+            return *short;
+        }
+        // The work is bounded, and so is the depth of the recursion; what it does not come to is right all the
+        // same, only longer.
+        let size = self.reachable(plain);
+        let mut budget = (4 * size).min(Self::MAX_STEPS);
+        let short = self.resolve_known(plain, &mut Vec::new(), &mut budget);
+        let short = if self.reachable(short) <= size { short } else { plain };
+        self.short.insert(plain, short);
+        short
+    }
+
+    /// See [`Graph::cases`].
+    const MAX_STEPS: usize = 2048;
+
+    /// One condition, split into comparisons of halves where arguments have 64 bits.
+    fn condition(&mut self, condition: &Condition, arch: Arch, yes: Id, no: Id) -> Id {
+        let (low, high) = Field::halves(condition.index, arch);
+        let (value_high, value) = split(condition.value);
+        let (two_high, two) = split(condition.value_two);
+        let wide = arch.is_wide();
+        let (op, yes, no) = match condition.op {
+            Operator::Ne => (Operator::Eq, no, yes),
+            Operator::Lt => (Operator::Ge, no, yes),
+            Operator::Le => (Operator::Gt, no, yes),
+            op => (op, yes, no),
+        };
+        match op {
+            Operator::MaskedEq => {
+                let yes = self.masked(low, value, two, yes, no);
+                if wide { self.masked(high, value_high, two_high, yes, no) } else { yes }
+            }
+            Operator::Ge | Operator::Gt => {
+                let low = if op == Operator::Ge {
+                    self.at_least(low, value.into(), yes, no)
+                } else {
+                    self.at_least(low, u64::from(value) + 1, yes, no)
+                };
+                if !wide {
+                    return low;
+                }
+                let equal = self.test(high, Compare::Equal(value_high), low, no);
+                self.at_least(high, u64::from(value_high) + 1, yes, equal)
+            }
+            _ => {
+                let yes = self.test(low, Compare::Equal(value), yes, no);
+                if wide { self.test(high, Compare::Equal(value_high), yes, no) } else { yes }
+            }
+        }
+    }
+
+    /// `field & mask == value & mask`
+    fn masked(&mut self, field: Field, mask: u32, value: u32, yes: Id, no: Id) -> Id {
+        let value = value & mask;
+        match (mask, value) {
+            (0, _) => yes,
+            (u32::MAX, _) => self.test(field, Compare::Equal(value), yes, no),
+            (_, 0) => self.test(field, Compare::AnySet(mask), no, yes),
+            _ if mask.is_power_of_two() => self.test(field, Compare::AnySet(mask), yes, no),
+            _ => self.test(Field { mask, ..field }, Compare::Equal(value), yes, no),
+        }
+    }
+
+    /// `field >= value`, where the value may be one more than any field
+    fn at_least(&mut self, field: Field, value: u64, yes: Id, no: Id) -> Id {
+        match u32::try_from(value) {
+            Ok(0) => yes,
+            // At least 1 is not 0; so the same comparison serves a following Equal.
+            Ok(1) => self.test(field, Compare::Equal(0), no, yes),
+            Ok(value) => self.test(field, Compare::AtLeast(value), yes, no),
+            Err(_) => no,
+        }
+    }
+
+    /// Leaves out comparisons whose outcome follows from those before them on the way.
+    fn resolve_known(&mut self, id: Id, facts: &mut Vec<(Test, bool)>, budget: &mut usize) -> Id {
+        let Node::Test(test, yes, no) = self.node(id) else { return id };
+        if *budget == 0 {
+            return id;
+        }
+        *budget -= 1;
+        if let Some(outcome) = outcome(&test, facts) {
+            return self.resolve_known(if outcome { yes } else { no }, facts, budget);
+        }
+        facts.push((test, true));
+        let yes = self.resolve_known(yes, facts, budget);
+        facts.pop();
+        facts.push((test, false));
+        let no = self.resolve_known(no, facts, budget);
+        facts.pop();
+        self.test(test.field, test.compare, yes, no)
+    }
+
+    /// How many nodes can be reached.
+    fn reachable(&self, root: Id) -> usize {
+        let mut reached = vec![false; self.nodes.len()];
+        let mut pending = vec![root];
+        let mut count = 0;
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(&mut reached[id as usize], true) {
+                count += 1;
+                if let Node::Test(_, yes, no) = self.node(id) {
+                    pending.extend([yes, no]);
+                }
+            }
+        }
+        count
+    }
+}
+
+/// The outcome of a comparison, if earlier ones leave only one.
+fn outcome(test: &Test, facts: &[(Test, bool)]) -> Option<bool> {
+    // What is known of the whole word: bits, and bounds.
+    let (mut mask, mut bits, mut least, mut most) = (0, 0, 0, u32::MAX);
+    let facts = facts.iter().filter(|(fact, _)| fact.field.offset == test.field.offset);
+    for (fact, holds) in facts {
+        if fact == test {
+            return Some(*holds);
+        }
+        match (fact.compare, holds) {
+            (Compare::Equal(value), true) => {
+                mask |= fact.field.mask;
+                bits |= value;
+            }
+            (Compare::AnySet(set), false) => mask |= set,
+            (Compare::AnySet(set), true) if set.is_power_of_two() => {
+                mask |= set;
+                bits |= set;
+            }
+            (Compare::AtLeast(value), true) => least = least.max(value),
+            (Compare::AtLeast(value), false) => most = most.min(value - 1),
+            _ => {}
+        }
+    }
+    if mask == u32::MAX {
+        (least, most) = (bits, bits);
+    }
+    match test.compare {
+        Compare::Equal(value) => {
+            let whole = test.field.mask == u32::MAX;
+            if bits & test.field.mask != value & mask || whole && (value < least || value > most) {
+                Some(false)
+            } else {
+                (test.field.mask & !mask == 0).then_some(true)
+            }
+        }
+        Compare::AtLeast(value) if least >= value => Some(true),
+        Compare::AtLeast(value) if most < value => Some(false),
+        Compare::AnySet(set) if bits & set != 0 => Some(true),
+        Compare::AnySet(set) if set & !mask == 0 => Some(false),
+        _ => None,
+    }
+}
+
+/// Hashes the few words of a node by multiplication; the standard hash takes longer than all the rest of the
+/// compilation.
+#[derive(Default)]
+struct NodeHasher(u64);
+
+impl Hasher for NodeHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // 2^64 divided by the golden ratio.
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        // The discriminant of an enum.
+        self.write_u64(value.unsigned_abs() as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // The table takes the top bits for its tags and the low ones for the place.
+        self.0 ^ (self.0 >> 32)
+    }
+}

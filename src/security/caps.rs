@@ -1,0 +1,32 @@
+//! Puts capability sets in force ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)). The sets of the
+//! container start from nothing: what config.json does not name, the process does not have (CVE-2022-24769).
+
+use crate::plan::capabilities::Caps;
+use crate::sys::{Result, cred};
+
+fn numbers(mask: u64, last_cap: u8) -> impl Iterator<Item = u32> {
+    (0..=u32::from(last_cap).min(63)).filter(move |cap| mask >> cap & 1 == 1)
+}
+
+/// Takes out of the bounding set what the container must never get. It needs `CAP_SETPCAP`, so that it comes before the ids change.
+pub fn drop_bounding(caps: &Caps, last_cap: u8) -> Result<()> {
+    for cap in numbers(!caps.bounding, last_cap) {
+        // A set that the caller has narrowed already has nothing to drop, and may not be allowed to.
+        match cred::drop_from_bounding_set(cap) {
+            Err(error) if cred::in_bounding_set(cap)? == Some(true) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Sets the other four sets, after the ids have changed.
+pub fn set(caps: &Caps, last_cap: u8) -> Result<()> {
+    cred::set_capabilities(cred::CapSets {
+        effective: caps.effective,
+        permitted: caps.permitted,
+        inheritable: caps.inheritable,
+    })?;
+    cred::clear_ambient()?;
+    numbers(caps.ambient, last_cap).try_for_each(cred::raise_ambient)
+}

@@ -1,0 +1,3 @@
+//! What the container's process may do: capabilities.
+
+pub mod caps;

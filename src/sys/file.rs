@@ -1,0 +1,239 @@
+//! Files and descriptors.
+
+use super::{Called, Errno, Result, retry};
+use rustix::fs::{Mode, OFlags};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A descriptor for a message: its number and the path that it has now, `7</run/x>`.
+pub fn shown(fd: BorrowedFd) -> String {
+    let number = fd.as_raw_fd();
+    match std::fs::read_link(format!("/proc/self/fd/{number}")) {
+        Ok(path) => format!("{number}<{}>", path.display()),
+        Err(_) => number.to_string(),
+    }
+}
+
+/// `open(path, O_PATH | O_DIRECTORY)`: a directory of the host, symbolic links followed.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    retry(|| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))
+        .called(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+}
+
+/// `open(path, O_RDONLY)`: a file of the host, symbolic links followed.
+pub fn open_read(path: &Path) -> Result<OwnedFd> {
+    retry(|| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))
+        .called(|| format!("open({path:?}, O_RDONLY)"))
+}
+
+/// Opens a directory for reading, `flock`ing, or creating files below it.
+pub fn open_dir_at(dir: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry(|| rustix::fs::openat(dir, path, flags, Mode::empty()))
+        .called(|| format!("openat({}, {path:?}, O_DIRECTORY)", shown(dir)))
+}
+
+/// `mkdirat(dir, path, mode)`
+pub fn make_dir(dir: BorrowedFd, path: &Path, mode: u32) -> Result<()> {
+    rustix::fs::mkdirat(dir, path, Mode::from_raw_mode(mode))
+        .called(|| format!("mkdirat({}, {path:?}, {mode:#o})", shown(dir)))
+}
+
+/// Reads a small file below a directory whole, at most `limit` bytes of it. The file itself must not be a symbolic link.
+pub fn read_at(dir: BorrowedFd, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let fd = retry(|| rustix::fs::openat(dir, name, flags, Mode::empty()))
+        .called(|| format!("openat({}, {name:?}, O_RDONLY)", shown(dir)))?;
+    read(fd, limit)
+}
+
+/// Reads a file to its end, at most `limit` bytes of it.
+pub fn read(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = std::fs::File::from(fd);
+    (&file).take(limit).read_to_end(&mut content).called(|| format!("read({})", shown(file.as_fd())))?;
+    Ok(content)
+}
+
+/// Creates a file of mode 0600 below a directory, replacing its content as one step: whoever reads it sees the old content or the
+/// new one. Nothing is synced to a disk: what is written this way has a meaning only until the next boot.
+pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
+    let temporary = format!(".{name}.new");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(0o600)))
+        .called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
+    write_all(fd, content)?;
+    rustix::fs::renameat(dir, &temporary, dir, name)
+        .called(|| format!("renameat({}, {temporary:?}, {name:?})", shown(dir)))
+}
+
+/// Writes all of `content`.
+pub fn write_all(fd: OwnedFd, content: &[u8]) -> Result<()> {
+    let mut file = std::fs::File::from(fd);
+    file.write_all(content).called(|| format!("write({}, {} bytes)", shown(file.as_fd()), content.len()))
+}
+
+/// One `read`, of what is there.
+pub fn read_some(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
+    retry(|| rustix::io::read(fd, &mut *buffer)).called(|| format!("read({})", shown(fd)))
+}
+
+/// One `write`, of as much as there is room for.
+pub fn write_some(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
+    retry(|| rustix::io::write(fd, bytes)).called(|| format!("write({})", shown(fd)))
+}
+
+/// Takes the lock of a file for this open description, or `false` where someone else holds it.
+/// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html)
+pub fn try_lock(fd: BorrowedFd) -> Result<bool> {
+    match retry(|| rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EAGAIN) => Ok(false),
+        Err(errno) => Err(errno).called(|| format!("flock({}, LOCK_EX|LOCK_NB)", shown(fd))),
+    }
+}
+
+/// Gives up the lock of an open description, also for the processes that have inherited it.
+pub fn unlock(fd: BorrowedFd) -> Result<()> {
+    retry(|| rustix::fs::flock(fd, rustix::fs::FlockOperation::Unlock))
+        .called(|| format!("flock({}, LOCK_UN)", shown(fd)))
+}
+
+/// What [`poll`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the end of the other side.
+    Read,
+    /// Room to write.
+    Write,
+    /// An exceptional condition: a change of a cgroup's or a proc file.
+    Priority,
+    /// Nothing but the end of the other side.
+    Hangup,
+}
+
+/// Waits until one of the descriptors is ready, or the deadline has passed; tells which ones are. Without a deadline it waits for ever.
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+pub fn poll(fds: &[(BorrowedFd, Interest)], deadline: Option<Instant>) -> Result<Vec<bool>> {
+    let entry = |&(fd, interest): &(BorrowedFd, Interest)| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: match interest {
+            Interest::Read => libc::POLLIN,
+            Interest::Write => libc::POLLOUT,
+            Interest::Priority => libc::POLLPRI,
+            Interest::Hangup => 0,
+        },
+        revents: 0,
+    };
+    let mut entries: Vec<_> = fds.iter().map(entry).collect();
+    loop {
+        let timeout = deadline.map(|at| {
+            // Rounded up, so that a wait never ends before its deadline and spins.
+            let left = at.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+            i32::try_from(left.as_millis()).unwrap_or(i32::MAX)
+        });
+        let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
+        // SAFETY: the vector holds that many entries and outlives the call.
+        let ret = unsafe { libc::poll(entries.as_mut_ptr(), count, timeout.unwrap_or(-1)) };
+        match super::check(ret.into()) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).called(|| format!("poll({count} descriptors)")),
+            Ok(_) => return Ok(entries.iter().map(|entry| entry.revents != 0).collect()),
+        }
+    }
+}
+
+/// `close_range(first, last, flags)`: closes descriptors, or with `cloexec` marks them to be closed by the next execve.
+/// [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html), since Linux 5.9 (`CLOSE_RANGE_CLOEXEC`: 5.11).
+///
+/// Descriptors that the program still owns must not be in the range unless it is about to execute another one.
+pub fn close_range(first: u32, last: u32, cloexec: bool) -> Result<()> {
+    let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: takes three numbers; the callers close only what nothing of the program uses any more.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    super::check(ret).map(drop).called(|| format!("close_range({first}, {last}, {flags:#x})"))
+}
+
+/// Makes descriptor `number` a copy of `fd`, kept by execve.
+pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
+    // SAFETY: dup2 takes two numbers. What `number` was before is closed, as its callers want: they replace a standard stream.
+    let ret = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    super::check(ret.into()).map(drop).called(|| format!("dup2({}, {number})", shown(fd)))
+}
+
+/// A copy of a descriptor at the lowest free number that is not below `least`.
+pub fn dup_above(fd: BorrowedFd, least: RawFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, least)
+        .called(|| format!("fcntl({}, F_DUPFD_CLOEXEC, {least})", shown(fd)))
+}
+
+/// Lets execve keep descriptor `number`; fails with `EBADF` where it is not open.
+pub fn keep_on_exec(number: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD takes a number and touches no memory.
+    let ret = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    super::check(ret.into()).map(drop).called(|| format!("fcntl({number}, F_SETFD, 0)"))
+}
+
+/// What `fstat` says of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    /// Its type.
+    pub(super) kind: rustix::fs::FileType,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number, if it is a device.
+    pub rdev: (u32, u32),
+    /// Number of the inode in its file system.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Stat {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == rustix::fs::FileType::Directory
+    }
+
+    /// What kind of node it is, if it is one.
+    pub fn node(&self) -> Option<super::path::Node> {
+        match self.kind {
+            rustix::fs::FileType::CharacterDevice => Some(super::path::Node::Char),
+            rustix::fs::FileType::BlockDevice => Some(super::path::Node::Block),
+            rustix::fs::FileType::Fifo => Some(super::path::Node::Fifo),
+            _ => None,
+        }
+    }
+}
+
+/// `fstat(fd)`, which also works on `O_PATH` descriptors.
+pub fn stat(fd: BorrowedFd) -> Result<Stat> {
+    let stat = rustix::fs::fstat(fd).called(|| format!("fstat({})", shown(fd)))?;
+    Ok(Stat {
+        kind: rustix::fs::FileType::from_raw_mode(stat.st_mode),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        rdev: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    })
+}
+
+/// `fchown(fd, uid, gid)`, also on `O_PATH` descriptors; `None` keeps the group.
+pub fn set_owner(fd: BorrowedFd, uid: u32, gid: Option<u32>) -> Result<()> {
+    rustix::fs::chownat(
+        fd,
+        c"",
+        Some(rustix::fs::Uid::from_raw(uid)),
+        gid.map(rustix::fs::Gid::from_raw),
+        rustix::fs::AtFlags::EMPTY_PATH,
+    )
+    .called(|| format!("fchownat({}, {uid}, {gid:?})", shown(fd)))
+}

@@ -1,0 +1,124 @@
+//! procfs ([proc(5)](https://man7.org/linux/man-pages/man5/proc.5.html)), as a handle that is known to be one. What is opened below
+//! it is reached without links and without crossing another mount, so that nothing mounted over a part of `/proc` can stand in for
+//! the real file (CVE-2019-16884, CVE-2025-52881).
+
+use super::mount::{self, NewFs};
+use super::{CallError, Called, Errno, Result, file, path};
+use rustix::fs::OFlags;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// A procfs.
+#[derive(Debug)]
+pub struct Proc(OwnedFd);
+
+impl Proc {
+    /// A private instance, mounted nowhere; where the kernel refuses one, as in a user namespace without a whole procfs in sight, the
+    /// `/proc` of the process's root, checked to be a procfs.
+    pub fn open() -> Result<Self> {
+        match NewFs::open("proc").and_then(|fs| fs.mount(0)) {
+            Ok(fd) => Ok(Proc(fd)),
+            Err(_) => Self::open_mounted(),
+        }
+    }
+
+    /// The `/proc` of the process's root, checked to be the root of a procfs.
+    pub fn open_mounted() -> Result<Self> {
+        let fd = file::open_dir(Path::new("/proc"))?;
+        if mount::fs_magic(fd.as_fd())? != mount::PROC_MAGIC || file::stat(fd.as_fd())?.inode != 1 {
+            return Err(CallError { call: "open(\"/proc\"): not a procfs".into(), errno: Errno::ENODEV });
+        }
+        Ok(Proc(fd))
+    }
+
+    /// Reads a file whole.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let fd = path::open_beneath(self.0.as_fd(), Path::new(name), OFlags::RDONLY)
+            .map_err(|error| Self::named(name, error))?;
+        let bytes = file::read(fd, 1 << 20)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes a value, in one write.
+    pub fn write(&self, name: &str, value: &str) -> Result<()> {
+        let fd = path::open_beneath(self.0.as_fd(), Path::new(name), OFlags::WRONLY)
+            .map_err(|error| Self::named(name, error))?;
+        rustix::io::write(&fd, value.as_bytes())
+            .map(drop)
+            .called(|| format!("write(/proc/{name}, {:?})", value.trim_end()))
+    }
+
+    /// Writes a file of the process itself, whatever its id is in the pid namespace of this procfs.
+    pub fn write_own(&self, name: &str, value: &str) -> Result<()> {
+        let own =
+            rustix::fs::readlinkat(&self.0, c"self", Vec::new()).called(|| "readlink(/proc/self)".into())?;
+        self.write(&format!("{}/{name}", own.to_string_lossy()), value)
+    }
+
+    fn named(name: &str, error: CallError) -> CallError {
+        CallError { call: format!("open(/proc/{name})"), ..error }
+    }
+}
+
+/// Writes a file of a process: `/proc/PID/name`.
+pub fn write_of(pid: i32, name: &str, value: &str) -> Result<()> {
+    Proc::open_mounted()?.write(&format!("{pid}/{name}"), value)
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Its state: `R`, `S`, `Z` ...
+    pub state: char,
+    /// When it started, in clock ticks since boot: with the pid it names one process of this boot.
+    pub start_time: u64,
+}
+
+impl ProcessStat {
+    /// Whether it has ended and only waits to be reaped.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Reads `/proc/PID/stat`; `None` where there is no such process.
+pub fn stat(pid: i32) -> Result<Option<ProcessStat>> {
+    let path = format!("/proc/{pid}/stat");
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => match Errno::from(error) {
+            Errno::ENOENT | Errno::ESRCH => return Ok(None),
+            errno => return Err(errno).called(|| format!("read({path:?})")),
+        },
+    };
+    parse_stat(&text).map(Some).ok_or(Errno::EINVAL).called(|| format!("parse({path:?})"))
+}
+
+fn parse_stat(text: &str) -> Option<ProcessStat> {
+    // The name in parentheses may itself contain anything, also parentheses and spaces.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    // Field 22 of the line, with the state as field 3.
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStat { state, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_fake_the_fields() {
+        let line = "7 (a) R 1) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 2 3";
+        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_time: 12345 }));
+        assert_eq!(parse_stat("7 (a"), None);
+        assert_eq!(parse_stat("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_private_procfs_shows_this_process() {
+        let status = Proc::open().unwrap().read(&format!("{}/status", std::process::id())).unwrap();
+        assert!(status.starts_with("Name:"), "{status}");
+    }
+}

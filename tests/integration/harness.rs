@@ -1,0 +1,31 @@
+//! What every test needs: a bundle with a busybox root file system, the runtime under test run on it with
+//! a deadline, and the removal of all that a failed test leaves behind.
+//!
+//! Nothing here changes the machine: a fixture that needs a mount gets it in a private mount namespace
+//! ([`Bundle::prelude`]), and every object carries the id of its bundle in its name.
+
+mod bundle;
+mod cgroups;
+mod commands;
+mod host;
+mod leftovers;
+mod mountinfo;
+mod output;
+mod rootfs;
+mod tty;
+
+pub use bundle::{Bundle, View};
+pub use cgroups::{cgroups_named, hierarchies};
+pub use commands::{Running, runtime, wait_until};
+pub use host::{Need, skip_unless};
+pub use mountinfo::{MountEntry, mounts};
+pub use output::Output;
+pub use tty::{ConsoleSocket, Terminal};
+
+/// Returns from the test unless the host has what it needs; the message names what is missing.
+macro_rules! requires {
+    ($($need:expr),+ $(,)?) => {
+        $( if !$crate::harness::skip_unless($need) { return; } )+
+    };
+}
+pub(crate) use requires;

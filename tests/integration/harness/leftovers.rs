@@ -1,0 +1,80 @@
+//! What a container may leave behind, and must not: processes, cgroups, mounts of the host, files.
+
+use super::bundle::Bundle;
+use super::cgroups::{cgroups_named, remove_cgroups};
+use super::commands::poll_until;
+use super::mountinfo::mounts;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+impl Bundle {
+    /// Nothing is left of the container: no process, no cgroup, no entry of the state directory, no mount
+    /// on the host, no file beside the bundle. A process that has been killed may take a moment to go.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let mut left = self.files_left();
+        left.extend(cgroups_named(&self.id).iter().map(|path| format!("cgroup {}", path.display())));
+        left.extend(host_mounts(&self.id).iter().map(|point| format!("mount {}", point.display())));
+        if !poll_until(|| processes_of(&self.id).is_empty()) {
+            left.extend(
+                processes_of(&self.id).into_iter().map(|(pid, why)| format!("process {pid} ({why})")),
+            );
+        }
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    /// Entries of the state directory, files that the test has not put into the bundle directory, and
+    /// files of the container elsewhere on the host.
+    fn files_left(&self) -> Vec<String> {
+        let names = |dir: &Path| -> Vec<PathBuf> {
+            fs::read_dir(dir).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+        };
+        let mut left = names(&self.state_root());
+        for shared in ["/run", "/tmp", "/dev/shm", "/dev/mqueue"] {
+            let own = |path: &PathBuf| path.to_string_lossy().contains(&self.id);
+            left.extend(names(Path::new(shared)).into_iter().filter(own));
+        }
+        left.iter().map(|path| format!("file {}", path.display())).collect()
+    }
+}
+
+/// Mounts of the host's own mount namespace that belong to the bundle.
+fn host_mounts(id: &str) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let own = |text: &String| text.contains(id);
+    let own_mounts = mounts(&text).into_iter().filter(|m| own(&m.point) || own(&m.root) || own(&m.source));
+    own_mounts.map(|mount| PathBuf::from(mount.point)).collect()
+}
+
+/// The live processes that have to do with the bundle, each with the file of /proc that says so: one in a
+/// cgroup of it, one whose mount namespace holds its root file system, one called with its id.
+pub fn processes_of(id: &str) -> Vec<(i32, &'static str)> {
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    let is_zombie = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z'))
+    };
+    let why = |pid: i32| {
+        ["cgroup", "mountinfo", "cmdline"].into_iter().find(|file| {
+            let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            String::from_utf8_lossy(&text).contains(id)
+        })
+    };
+    pids.filter_map(|pid| Some((pid, why(pid)?))).filter(|(pid, _)| !is_zombie(*pid)).collect()
+}
+
+/// Removes everything of a bundle, whatever state a failed test has left it in.
+pub fn remove(id: &str, base: &Path) {
+    remove_cgroups(id);
+    for (pid, _) in processes_of(id) {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    // A mount that a runtime has leaked could lead the removal of files to the host's own.
+    for point in host_mounts(id).iter().rev() {
+        let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
+    }
+    if host_mounts(id).is_empty() {
+        let _ = fs::remove_dir_all(base);
+    }
+}

@@ -1,0 +1,24 @@
+//! Tests in real containers: what a config.json asks for is read back from inside the container or from
+//! `/proc`, and what a command must say or leave is compared with what callers match.
+//!
+//! They drive the command line only, so they run against any runtime: `RUNTIME=/usr/sbin/runc` shows where
+//! this one alone differs. `VIEW=v1` or `VIEW=v2` runs every container in a view of the host that has only
+//! this version of cgroups.
+
+// A test says what it expects by failing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod activation;
+mod capabilities;
+mod exec;
+mod harness;
+mod hooks;
+mod mount_options;
+mod mount_propagation;
+mod mounts;
+mod namespaces;
+mod probe;
+mod process;
+mod rootfs;
+mod signals;
+mod terminal;
