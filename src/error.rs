@@ -67,11 +67,11 @@ impl fmt::Display for Error {
         let parts = inner.doing.iter().rev().chain(&inner.field).chain(&inner.what).chain(&inner.call);
         for (i, part) in parts.chain(&errno).enumerate() {
             let separator = if i == 0 { "" } else { ": " };
-            // One error is one line, whatever a file name or a hook's output contains.
-            write!(f, "{separator}{}", part.replace('\n', " "))?;
+            // One error is one line of plain text, whatever a file name or a hook's output contains.
+            write!(f, "{separator}{}", part.replace(char::is_control, " "))?;
         }
         match &inner.hint {
-            Some(hint) => write!(f, " ({})", hint.replace('\n', " ")),
+            Some(hint) => write!(f, " ({})", hint.replace(char::is_control, " ")),
             None => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 //! Start reading at `container/create.rs`, which tells the story of a container's beginning, and at ARCHITECTURE.md.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod cgroup;
 mod cli;
@@ -26,7 +27,6 @@ use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::process::ExitCode;
 use sys::process::{CStrings, execve_fd};
 use sys::{Errno, file, mount, seal};
 
@@ -36,31 +36,31 @@ const EXEC_FAILED: u8 = 255;
 /// What runc exits with when it does not know the command.
 const UNKNOWN_COMMAND: u8 = 3;
 
-fn main() -> ExitCode {
+sys::entry::entry!(run);
+
+fn run() -> u8 {
     let args: Vec<OsString> = std::env::args_os().collect();
     // Before anything is opened: executing the sealed copy begins anew.
     if let Err(error) = seal_if_needed(&args) {
         return fail(&error, 1);
     }
+    sys::entry::prepare();
     if matches!(args.get(1).and_then(|arg| arg.to_str()), Some("--version" | "-version" | "-v" | "-V")) {
         println!("{}", version());
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let cli = match cli::parse(args.into_iter()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    // What the caller has left open must not reach a container (CVE-2024-21626).
-    if let Err(error) = file::close_range(3, u32::MAX, true) {
-        return fail(&error.into(), 1);
-    }
+    let inherited = inherit(&cli.command);
     let global = &cli.global;
     if let Err(error) = log::open(global.log.as_deref(), global.log_format.into(), global.debug) {
         return fail(&Error::new(format!("--log: {}", Errno::from(error))), 1);
     }
     let (verb, failure) = describe(&cli.command);
-    match commands::run(cli).doing(|| verb) {
-        Ok(code) => ExitCode::from(code),
+    match inherited.and_then(|()| commands::run(cli)).doing(|| verb) {
+        Ok(code) => code,
         Err(error) => {
             log::line(log::Level::Error, &error.to_string());
             fail(&error, failure)
@@ -68,9 +68,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn fail(error: &Error, code: u8) -> ExitCode {
+/// What the caller has left open must not reach a container (CVE-2024-21626), but for what it asks to pass on. Of that nothing may be
+/// missing: a descriptor of the runtime's own would get the number, and into the container. So this comes before anything is opened.
+fn inherit(command: &Command) -> Result<()> {
+    let passed_on = match command {
+        Command::Create(args) => args.preserve_fds.saturating_add(container::listen_fds()),
+        Command::Run(args) => args.create.preserve_fds.saturating_add(container::listen_fds()),
+        Command::Exec(args) => args.preserve_fds,
+        _ => 0,
+    };
+    for number in 3..3i64.saturating_add(passed_on.into()) {
+        if !i32::try_from(number).is_ok_and(file::is_open) {
+            return Err(Error::new(format!("descriptor {number} is not open"))
+                .hint("--preserve-fds and LISTEN_FDS count the open descriptors from 3 on"));
+        }
+    }
+    Ok(file::close_range(3, u32::MAX, true)?)
+}
+
+fn fail(error: &Error, code: u8) -> u8 {
     eprintln!("error: {error}");
-    ExitCode::from(code)
+    code
 }
 
 /// The command as errors begin with it, and the exit code of its failure.
@@ -99,22 +117,22 @@ fn version() -> String {
 }
 
 /// Help goes to stdout and is no error; what can't be parsed is one line.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp => {
             print!("{error}");
-            ExitCode::SUCCESS
+            0
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{error}");
-            ExitCode::from(1)
+            1
         }
         kind => {
             let text = error.to_string();
             let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             let first = first.join(" ");
             eprintln!("{first} (orlop --help lists commands and options)");
-            ExitCode::from(if kind == ErrorKind::InvalidSubcommand { UNKNOWN_COMMAND } else { 1 })
+            if kind == ErrorKind::InvalidSubcommand { UNKNOWN_COMMAND } else { 1 }
         }
     }
 }

@@ -68,6 +68,7 @@ impl Cgroup {
         for hierarchy in &self.hierarchies {
             match made.dir(&hierarchy.dir, &hierarchy.mount) {
                 Err(error) if self.optional && is_denied(error.errno) => missing.push(hierarchy),
+                Err(error) if is_denied(error.errno) => return Err(denied(error, &plan.writes)),
                 result => drop(result.doing(|| "create the cgroup".into())?),
             }
         }
@@ -98,27 +99,28 @@ impl Cgroup {
     pub fn write(&self, writes: &[Write]) -> Result<()> {
         // A value may have to fit to another one of its controller that is written after it: a quota to its period, a limit of
         // memory to the one that includes swap. So what is invalid at first is tried again at last.
+        let mut writer = file::Writer::default();
         let mut again = Vec::new();
         for write in writes {
-            match self.write_one(write) {
+            match self.write_one(&mut writer, write) {
                 Err(error) if error.errno() == Some(Errno::EINVAL) => again.push(write),
                 other => other?,
             }
         }
-        again.into_iter().try_for_each(|write| self.write_one(write))
+        again.into_iter().try_for_each(|write| self.write_one(&mut writer, write))
     }
 
-    fn write_one(&self, write: &Write) -> Result<()> {
+    fn write_one(&self, writer: &mut file::Writer, write: &Write) -> Result<()> {
         let Some(hierarchy) = self.only_v2().or_else(|| self.controller(&write.controller)) else {
             let what = format!("the host has no cgroup controller {:?} (of version 1)", write.controller);
             return Err(Error::new(what)
                 .field(write.field.as_str())
                 .hint("mount it below /sys/fs/cgroup, or drop the field"));
         };
-        let result = match (file::write(&hierarchy.dir.join(&write.file), &write.value), &write.if_missing) {
+        let result = match (writer.write(&hierarchy.dir.join(&write.file), &write.value), &write.if_missing) {
             (Err(error), IfMissing::Skip) if error.errno == Errno::ENOENT => Ok(()),
             (Err(error), IfMissing::Write { file, value }) if error.errno == Errno::ENOENT => {
-                file::write(&hierarchy.dir.join(file), value)
+                writer.write(&hierarchy.dir.join(file), value)
             }
             (result, _) => result,
         };
@@ -147,6 +149,13 @@ fn hint(errno: Errno, controller: &str) -> Option<&'static str> {
 /// Whether an error says that the runtime may not make cgroups here.
 fn is_denied(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
+}
+
+/// The error of a runtime that has to make a cgroup and may not.
+fn denied(error: CallError, writes: &[Write]) -> Error {
+    let field = writes.first().map_or("linux.cgroupsPath", |write| write.field.as_str());
+    let hint = "a user needs a cgroup that is delegated to him, or neither limits nor a path";
+    Error::from(error).doing("create the cgroup").field(field).hint(hint)
 }
 
 /// Fills a list of cgroup v1's cpuset, which is empty in a new cgroup and must not be in one that has processes, from the cgroup

@@ -19,14 +19,15 @@ impl Cgroup {
         is_new: impl Fn(&Path) -> bool,
     ) -> Result<()> {
         let place = self.only_v2().or(self.controller("devices"));
-        // Every new cgroup starts with everything allowed that its parent allows.
-        if filter.everything && place.is_none_or(|place| is_new(&place.dir)) {
+        let is_new = place.is_none_or(|place| is_new(&place.dir));
+        // A new cgroup allows everything that those above it allow.
+        if filter.everything && is_new {
             return Ok(());
         }
         let result = match (self.only_v2(), unified) {
             _ if self.hierarchies.is_empty() && filter.asked => Err(Error::new("this host has no cgroups")),
             _ if self.hierarchies.is_empty() => Ok(()),
-            (Some(_), Some(dir)) => install(dir.as_fd(), &filter.program),
+            (Some(_), Some(dir)) => install(dir.as_fd(), &filter.program, is_new),
             _ => self.write(&filter.writes),
         };
         match result {
@@ -36,10 +37,12 @@ impl Cgroup {
     }
 }
 
-/// Loads the program, and puts it into the place of the one that the cgroup may already have.
-fn install(cgroup: BorrowedFd, program: &[bpf::Insn]) -> Result<()> {
+/// Loads the program, and puts it into the place of the one that an older cgroup may already have. Where there are several, they
+/// are not the runtime's to remove; an access then needs the leave of all of them.
+fn install(cgroup: BorrowedFd, program: &[bpf::Insn], is_new: bool) -> Result<()> {
     let program = bpf::load(program)?;
-    let attached = match bpf::attached(cgroup)?.as_slice() {
+    let attached = if is_new { Vec::new() } else { bpf::attached(cgroup)? };
+    let attached = match attached.as_slice() {
         [id] => Some(bpf::by_id(*id)?),
         _ => None,
     };

@@ -7,19 +7,25 @@ use crate::sys::{CallError, Errno};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// What statistics and later limits need. A new cgroup with these has been given controllers by whoever made the one above it.
+const USUAL: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
 impl Cgroup {
-    /// Makes sure of the controllers that the writes need, and tries to get all others of the host as well, for statistics, later
-    /// limits, and cgroups that the container makes itself.
+    /// Makes sure of the controllers that the writes need. Where the usual ones are missing too, nobody has cared for the cgroups
+    /// further up: then it tries to get all that the host has.
     pub(super) fn enable(&self, hierarchy: &Hierarchy, writes: &[Write]) -> Result<()> {
         let (mount, dir) = (&hierarchy.mount, &hierarchy.dir);
-        let offered = controllers(mount)?;
         let present = controllers(dir)?;
-        let wanted: Vec<&str> = offered.difference(&present).map(String::as_str).collect();
         // The files of "cgroup" belong to no controller.
         let needed: Vec<&Write> = writes
             .iter()
             .filter(|write| write.controller != "cgroup" && !present.contains(write.controller.as_ref()))
             .collect();
+        if needed.is_empty() && USUAL.iter().all(|name| present.contains(*name)) {
+            return Ok(());
+        }
+        let offered = controllers(mount)?;
+        let wanted: Vec<&str> = offered.difference(&present).map(String::as_str).collect();
         if let Some(write) = needed.iter().find(|write| !offered.contains(write.controller.as_ref())) {
             let what = format!("the host has no cgroup controller {:?} (of version 2)", write.controller);
             let hint = "the kernel may lack it, or have it on a hierarchy of cgroup v1";
@@ -69,8 +75,8 @@ fn pass_on(dir: &Path, wanted: &[&str], refused: &mut Vec<CallError>) {
 }
 
 fn not_passed_on(write: &Write, refused: Vec<CallError>, rootless: bool) -> Error {
-    let name = format!("+{}", write.controller);
-    let cause = refused.into_iter().rfind(|error| error.call.contains(&name));
+    let names = ['"', ' '].map(|end| format!("+{}{end}", write.controller));
+    let cause = refused.into_iter().rfind(|error| names.iter().any(|name| error.call.contains(name)));
     let hint = match cause.as_ref().map(|error| error.errno) {
         Some(Errno::EBUSY) => {
             "that cgroup has processes of its own, so that cgroup v2 lets it pass on nothing"

@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::sys::file::{Interest, poll};
 use crate::sys::{CallError, Errno};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -14,15 +15,38 @@ use std::time::Instant;
 /// The result of a call on a file, for callers that tell errors apart.
 type Called<T> = std::result::Result<T, CallError>;
 
-fn failed(call: String) -> impl Fn(std::io::Error) -> CallError {
-    move |error| CallError { call: call.clone(), errno: error.into() }
+/// Makes an error of the standard library into that of a call, whose text is built only then.
+fn failed(call: impl Fn() -> String) -> impl Fn(std::io::Error) -> CallError {
+    move |error| CallError { call: call(), errno: error.into() }
 }
 
 /// Writes one value to a file that exists.
 pub fn write(path: &Path, value: &str) -> Called<()> {
-    let written =
-        OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(value.as_bytes()));
-    written.map_err(failed(format!("write({path:?}, {value:?})")))
+    Writer::default().write(path, value)
+}
+
+/// Writes several values, and keeps a file open for the next one: a file with many lines takes one in each call.
+#[derive(Default)]
+pub struct Writer {
+    open: Option<(PathBuf, File)>,
+}
+
+impl Writer {
+    /// The file that was written last.
+    pub fn into_file(self) -> Option<File> {
+        self.open.map(|(_, file)| file)
+    }
+
+    pub fn write(&mut self, path: &Path, value: &str) -> Called<()> {
+        let failed = failed(|| format!("write({path:?}, {value:?})"));
+        let mut file = match self.open.take().filter(|(open, _)| open == path) {
+            Some((_, file)) => file,
+            None => OpenOptions::new().write(true).open(path).map_err(&failed)?,
+        };
+        file.write_all(value.as_bytes()).map_err(&failed)?;
+        self.open = Some((path.to_owned(), file));
+        Ok(())
+    }
 }
 
 /// More than any file with one value has, and the most that the kernel makes of a file with many at a time.
@@ -32,7 +56,7 @@ const PAGE: usize = 4096;
 pub fn read(path: &Path) -> Called<String> {
     let mut buffer = [0; PAGE];
     let length = File::open(path).and_then(|mut file| file.read(&mut buffer));
-    let length = length.map_err(failed(format!("read({path:?})")))?;
+    let length = length.map_err(failed(|| format!("read({path:?})")))?;
     Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
 }
 
@@ -41,7 +65,7 @@ pub fn read_list(path: &Path) -> Called<String> {
     // With room from the start, nothing is asked but the content itself.
     let mut content = Vec::with_capacity(PAGE);
     let read = File::open(path).and_then(|file| file.take(u64::MAX).read_to_end(&mut content));
-    read.map_err(failed(format!("read({path:?})")))?;
+    read.map_err(failed(|| format!("read({path:?})")))?;
     Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
@@ -58,11 +82,17 @@ pub fn unless_gone<T>(result: Called<T>) -> Called<Option<T>> {
     }
 }
 
+/// The names of what is in a directory.
+pub fn names(dir: &Path) -> Called<Vec<OsString>> {
+    let entries = std::fs::read_dir(dir).map_err(failed(|| format!("readdir({dir:?})")))?;
+    Ok(entries.flatten().map(|entry| entry.file_name()).collect())
+}
+
 /// The directories directly below a cgroup; none where it doesn't exist.
 pub fn children(dir: &Path) -> Called<Vec<PathBuf>> {
     // The link count of a cgroup's directory says for one call that there are none, which is the usual case.
-    let call = || failed(format!("readdir({dir:?})"));
-    match unless_gone(std::fs::metadata(dir).map_err(failed(format!("stat({dir:?})"))))? {
+    let call = || failed(|| format!("readdir({dir:?})"));
+    match unless_gone(std::fs::metadata(dir).map_err(failed(|| format!("stat({dir:?})"))))? {
         Some(metadata) if metadata.nlink() > 2 => {}
         _ => return Ok(Vec::new()),
     }
@@ -100,12 +130,12 @@ pub fn pids_below(dir: &Path) -> Result<Vec<i32>> {
 /// cgroup that is gone has every value.
 pub fn wait_event(dir: &Path, line: &str, deadline: Instant) -> Called<bool> {
     let path = dir.join("cgroup.events");
-    let Some(file) = unless_gone(File::open(&path).map_err(failed(format!("open({path:?})"))))? else {
+    let Some(file) = unless_gone(File::open(&path).map_err(failed(|| format!("open({path:?})"))))? else {
         return Ok(true);
     };
     loop {
         let mut buffer = [0; 256];
-        let read = file.read_at(&mut buffer, 0).map_err(failed(format!("read({path:?})")));
+        let read = file.read_at(&mut buffer, 0).map_err(failed(|| format!("read({path:?})")));
         let Some(length) = unless_gone(read)? else { return Ok(true) };
         if String::from_utf8_lossy(&buffer[..length]).lines().any(|now| now == line) {
             return Ok(true);

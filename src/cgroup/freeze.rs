@@ -36,7 +36,8 @@ impl Cgroup {
     /// Freezes all processes and returns when the last one stands still; if that is not before the deadline, they all go on.
     pub fn freeze(&self, deadline: Instant) -> Result<()> {
         let hint = "the host needs cgroup v2, or the freezer controller of cgroup v1";
-        let freezer = self.freezer().ok_or_else(|| Error::new("no cgroup to freeze").hint(hint))?;
+        let no_freezer = || Error::new("the container has no cgroup to freeze").hint(hint);
+        let freezer = self.freezer().ok_or_else(no_freezer)?;
         let result = if freezer.is_v2() {
             file::write(&freezer.dir.join("cgroup.freeze"), "1")
                 .and_then(|()| file::wait_event(&freezer.dir, "frozen 1", deadline))
@@ -56,6 +57,9 @@ impl Cgroup {
                 self.let_go()?;
                 let what = format!("some process didn't stop in time, of {}", file::described(&pids));
                 Err(Error::new(what))
+            }
+            Err(error) if error.errno().is_some_and(file::is_gone) => {
+                return Err(Error::new("the container has no cgroup to freeze"));
             }
             Err(error) => {
                 // The error that comes first is the one to report.

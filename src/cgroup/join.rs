@@ -1,9 +1,11 @@
 //! Putting processes into the cgroup.
 
 use super::create::open_dir;
+use super::file::Writer;
 use super::{Cgroup, entries, file};
 use crate::error::{Context, Result};
 use crate::sys::Errno;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Component, PathBuf};
 
@@ -18,15 +20,19 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Moves a process into the hierarchies of cgroup v1; a clone has put it into that of v2.
-    pub fn attach(&self, pid: i32) -> Result<()> {
+    /// Moves a process into the hierarchies of cgroup v1; a clone has put it into that of v2. The files that were written come back
+    /// open: a caller that ends soon need not close them one by one.
+    pub fn attach(&self, pid: i32) -> Result<Vec<File>> {
+        let mut files = Vec::new();
         for dir in &self.others {
-            match file::write(&dir.join("cgroup.procs"), &pid.to_string()) {
+            let mut writer = Writer::default();
+            match writer.write(&dir.join("cgroup.procs"), &pid.to_string()) {
                 Err(error) if self.optional && is_no_place(error.errno) => {}
                 other => other.doing(|| "enter the cgroup".into())?,
             }
+            files.extend(writer.into_file());
         }
-        Ok(())
+        Ok(files)
     }
 }
 
@@ -37,7 +43,7 @@ fn is_no_place(errno: Errno) -> bool {
 
 impl Cgroup {
     /// Moves the container's first process into the hierarchies of cgroup v1; a clone has put it into that of v2.
-    pub fn attach(&self, pid: i32) -> Result<()> {
+    pub fn attach(&self, pid: i32) -> Result<Vec<File>> {
         let others = self.hierarchies.iter().filter(|hierarchy| !hierarchy.is_v2());
         let others = others.map(|hierarchy| hierarchy.dir.clone()).collect();
         Entrance { unified: None, others, optional: self.optional }.attach(pid)

@@ -18,13 +18,12 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-pub use join::Entrance;
-
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, Layout};
 use crate::sys::Errno;
 use crate::sys::cgroup::{Version, version};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 /// Where hosts have their cgroups.
@@ -97,7 +96,8 @@ impl Cgroup {
     pub fn locate(plan: &CgroupPlan, layout: Layout, rootless: bool) -> Result<Cgroup> {
         let mut cgroup = Cgroup::named(&plan.path, layout, rootless)?;
         cgroup.optional = rootless && plan.writes.is_empty() && matches!(plan.path, CgroupPath::Default(_));
-        for hierarchy in &cgroup.hierarchies {
+        // Who is in it in one hierarchy is in it in all, or nobody's container.
+        if let Some(hierarchy) = cgroup.members() {
             let pids = file::pids_below(&hierarchy.dir)?;
             if !pids.is_empty() {
                 return Err(not_empty(hierarchy, &pids));
@@ -122,9 +122,13 @@ impl Cgroup {
             }
             (Layout::V1 | Layout::Hybrid, path) => {
                 let own = file::read_list("/proc/self/cgroup".as_ref())?;
+                let names = file::names(root)?;
                 let mut found = Vec::new();
                 for (controllers, own) in entries(&own) {
-                    let Some(mount) = mount_of(root, controllers)? else { continue };
+                    if controllers.is_empty() && layout == Layout::V1 {
+                        continue;
+                    }
+                    let Some(mount) = mount_of(root, &names, controllers) else { continue };
                     let dir = mount.join(place(path, own, rootless));
                     found.push(Hierarchy { controllers: controllers.to_owned(), mount, dir });
                 }
@@ -208,22 +212,14 @@ fn place(path: &CgroupPath, own: &Path, rootless: bool) -> PathBuf {
     }
 }
 
-/// Where the hierarchy of some controllers is mounted, if it is. The directories of a hierarchy with several controllers may be
-/// named after all or each of them.
-fn mount_of(root: &Path, controllers: &str) -> Result<Option<PathBuf>> {
-    let (wanted, whole) = match controllers {
-        "" => (Version::V2, "unified"),
-        named => (Version::V1, named.strip_prefix("name=").unwrap_or(named)),
+/// Where the hierarchy of some controllers is mounted, if it is, by the names of what there is below `/sys/fs/cgroup`. The directory of
+/// a hierarchy with several controllers may be named after all or one of them. That it really is a mount is not asked for each: one
+/// that isn't has no `cgroup.procs` to enter the cgroup by.
+fn mount_of(root: &Path, names: &[OsString], controllers: &str) -> Option<PathBuf> {
+    let whole = match controllers {
+        "" => "unified",
+        named => named.strip_prefix("name=").unwrap_or(named),
     };
-    let each = whole.split(',').filter(|name| *name != whole);
-    for name in std::iter::once(whole).chain(each) {
-        let path = root.join(name);
-        match version(&path) {
-            Ok(Some(found)) if found == wanted => return Ok(Some(path)),
-            Ok(_) => {}
-            Err(error) if error.errno == Errno::ENOENT => {}
-            Err(error) => return Err(error).doing(|| "find the cgroup hierarchies".into()),
-        }
-    }
-    Ok(None)
+    let mut candidates = std::iter::once(whole).chain(whole.split(','));
+    candidates.find(|name| names.iter().any(|there| there == name)).map(|name| root.join(name))
 }

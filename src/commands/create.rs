@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 /// Creates a container.
 pub fn create(global: &Global, root: PathBuf, args: cli::Create) -> Result<u8> {
-    container::create(&options(global, root, args, true)?)?;
+    let created = container::create(&options(global, root, args, true)?)?;
+    // The process ends now, and with it all that this holds open.
+    std::mem::forget(created);
     Ok(0)
 }
 

@@ -56,6 +56,7 @@ pub struct Created {
     pub init: OwnedFd,
     /// What an attached command has prepared.
     pub attached: Option<Attached>,
+    _held: init::Held,
 }
 
 /// Creates a container.
@@ -73,11 +74,11 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let dir = StateDir::create(&options.root, &options.id)?;
     let mut undo = Undo { dir: &dir, kept: false };
-    let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone())?;
+    let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone(), host.euid)?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.save(&state)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
-    file::replace_at(dir.fd(), CONFIG, &config)?;
+    file::create_at(dir.fd(), CONFIG, &config)?;
     if notify_socket().is_some() {
         file::make_dir(dir.fd(), Path::new(notify::DIR), 0o755)?;
     }
@@ -99,11 +100,11 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     if let Some(path) = &options.pid_file {
         write_pid_file(path, new_init.pid)?;
     }
-    let init = new_init.keep()?;
+    let (init, held) = new_init.keep()?;
     undo.kept = true;
     drop(undo);
     dir.unlock()?;
-    Ok(Created { container: Container { dir, state }, init, attached })
+    Ok(Created { container: Container { dir, state }, init, attached, _held: held })
 }
 
 /// The socket of the caller's service manager.
@@ -111,8 +112,13 @@ pub fn notify_socket() -> Option<PathBuf> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// How many sockets the caller passes on to the container, from descriptor 3 on
+/// ([sd_listen_fds(3)](https://man7.org/linux/man-pages/man3/sd_listen_fds.3.html)).
+pub fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 fn plan_options(options: &CreateOptions, bundle: &Path) -> plan::Options {
-    let listen_fds = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     plan::Options {
         id: options.id.clone(),
         bundle: bundle.to_owned(),
@@ -122,7 +128,7 @@ fn plan_options(options: &CreateOptions, bundle: &Path) -> plan::Options {
         console_socket: options.console_socket.is_some(),
         detach: options.detach,
         systemd_cgroup: options.systemd_cgroup,
-        listen_fds,
+        listen_fds: listen_fds(),
         notify: notify_socket().map(|_| options.root.join(&options.id).join(notify::DIR)),
     }
 }

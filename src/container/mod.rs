@@ -10,7 +10,7 @@ mod signal;
 mod start;
 mod state;
 
-pub use create::{CreateOptions, Created, create};
+pub use create::{CreateOptions, Created, create, listen_fds};
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
 pub use state::{InitProcess, State, Status};
@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::Spec;
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -111,8 +111,8 @@ impl StateDir {
             Errno::EEXIST => Error::new("container with given ID already exists"),
             _ => Error::from(error),
         })?;
-        let dir = Self::open(root, id)?;
-        if !file::try_lock(dir.fd.as_fd())? {
+        let dir = StateDir { fd: file::open_dir_at(root_fd.as_fd(), Path::new(id))?, path: root.join(id) };
+        if !file::try_lock(dir.fd())? {
             return Err(Error::new("another command holds the new container's lock"));
         }
         Ok(dir)
@@ -120,11 +120,7 @@ impl StateDir {
 
     fn open(root: &Path, id: &str) -> Result<Self> {
         let path = root.join(id);
-        let root_fd = file::open_dir(root).map_err(|error| match error.errno {
-            Errno::ENOENT => Error::new("container does not exist"),
-            _ => Error::from(error),
-        })?;
-        let fd = file::open_dir_at(root_fd.as_fd(), Path::new(id)).map_err(|error| match error.errno {
+        let fd = file::open_lockable_dir(&path).map_err(|error| match error.errno {
             Errno::ENOENT => Error::new("container does not exist"),
             _ => Error::from(error),
         })?;
@@ -180,17 +176,17 @@ impl StateDir {
 /// The state root, made for its owner alone where it doesn't exist. One that others could write to is refused (CVE-2015-1331).
 fn open_root(root: &Path) -> Result<OwnedFd> {
     let doing = || format!("state root {}", root.display());
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(root)
-        .map_err(|error| Error::new(Errno::from(error).to_string()))
-        .doing(doing)?;
-    let about =
-        std::fs::metadata(root).map_err(|error| Error::new(Errno::from(error).to_string())).doing(doing)?;
-    // Engines make it with the sticky bit, which keeps others from removing what is in it, but not from taking ids.
-    if about.mode() & 0o022 != 0 {
+    let opened = match file::open_dir(root) {
+        Err(error) if error.errno == Errno::ENOENT => {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+            made.map_err(|error| Error::new(Errno::from(error).to_string())).doing(doing)?;
+            file::open_dir(root)
+        }
+        other => other,
+    };
+    let fd = opened.doing(doing)?;
+    if file::stat(fd.as_fd())?.mode & 0o022 != 0 {
         return Err(Error::new("others than its owner can write to it").doing(doing()).hint("chmod go-w"));
     }
-    file::open_dir(root).doing(doing)
+    Ok(fd)
 }

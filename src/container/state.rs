@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::process::start;
 use crate::spec::Spec;
 use crate::sys::ns::NsSet;
-use crate::sys::{Errno, cred, file, pidfd, proc};
+use crate::sys::{Errno, file, pidfd, proc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -109,15 +109,12 @@ impl Status {
 
 /// The kernel's random name for the time since it was booted ([random(4)](https://man7.org/linux/man-pages/man4/random.4.html)).
 pub fn boot_id() -> Result<String> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let text =
-        std::fs::read_to_string(path).map_err(|e| Error::new(format!("read {path}: {}", Errno::from(e))))?;
-    Ok(text.trim().to_owned())
+    Ok(file::read_proc("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 impl State {
     /// A record of the container that is being created from here on.
-    pub fn new(id: &str, bundle: &Path, spec: &Spec, plan: &Plan, cgroup: Cgroup) -> Result<Self> {
+    pub fn new(id: &str, bundle: &Path, spec: &Spec, plan: &Plan, cgroup: Cgroup, owner: u32) -> Result<Self> {
         Ok(State {
             version: VERSION,
             boot_id: boot_id()?,
@@ -126,7 +123,7 @@ impl State {
             bundle: bundle.to_owned(),
             rootfs: plan.root.path.clone(),
             created: crate::time::now_rfc3339(),
-            owner: cred::euid(),
+            owner,
             annotations: spec.annotations.clone(),
             init: None,
             cgroup,

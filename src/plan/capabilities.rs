@@ -117,7 +117,8 @@ fn subset(set: u64, name: &str, of: u64, of_name: &str) -> Result<()> {
     }
 }
 
-fn names(mask: u64) -> String {
+/// The names of the capabilities in a mask.
+pub fn names(mask: u64) -> String {
     let names: Vec<_> =
         NAMES.iter().enumerate().filter(|(n, _)| mask >> n & 1 != 0).map(|(_, name)| *name).collect();
     names.join(", ")

@@ -73,6 +73,9 @@ fn one(hook: &oci::Hook, field: String) -> Result<Hook> {
     if hook.args().iter().flatten().chain(hook.env().iter().flatten()).any(nul) {
         return Err(Error::new("an argument or variable contains a NUL character").field(field));
     }
+    if let Some(i) = hook.env().iter().flatten().position(|variable| !variable.contains('=')) {
+        return Err(Error::new("not of the form NAME=VALUE").field(format!("{field}.env[{i}]")));
+    }
     // "timeout (int, OPTIONAL) is the number of seconds before aborting the hook. If set, timeout MUST be
     // greater than zero."
     let timeout = match hook.timeout() {

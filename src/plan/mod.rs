@@ -243,7 +243,7 @@ mod tests {
             "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
         });
         change(&mut json);
-        Plan::new(&Spec::parse(json.to_string().as_bytes())?, &HOST, options)
+        Plan::new(&Spec::parse(json.to_string().as_bytes())?, &HOST, Layout::V2, options)
     }
 
     fn error(change: impl Fn(&mut Value)) -> String {

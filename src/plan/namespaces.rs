@@ -208,15 +208,15 @@ const MAX_ID_MAPS: usize = 340;
 
 /// Checks what the kernel would refuse without a word about which line it means.
 fn id_map(given: &Option<Vec<LinuxIdMapping>>, field: &str) -> Result<Vec<IdMap>> {
-    let mut map: Vec<IdMap> = Vec::new();
+    let lines = given.as_ref().map_or(0, Vec::len);
+    if lines > MAX_ID_MAPS {
+        return Err(Error::new(format!("{lines} lines, the kernel takes {MAX_ID_MAPS}")).field(field));
+    }
+    let mut map: Vec<IdMap> = Vec::with_capacity(lines);
     for (i, line) in given.iter().flatten().enumerate() {
         let line = IdMap { container: line.container_id(), host: line.host_id(), size: line.size() };
         check_line(line, &map).field(|| format!("{field}[{i}]"))?;
         map.push(line);
-    }
-    if map.len() > MAX_ID_MAPS {
-        let error = Error::new(format!("{} lines, the kernel takes {MAX_ID_MAPS}", map.len()));
-        return Err(error.field(field));
     }
     Ok(map)
 }

@@ -119,8 +119,7 @@ fn serve_terminal(
     mut notify: Option<Notify>,
     master: BorrowedFd,
 ) -> Result<pidfd::Exit> {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let (stdin, stdout) = (stdin.as_fd(), stdout.as_fd());
+    let [stdin, stdout, _] = file::stdio();
     let _raw = if tty::is_terminal(stdin) { Some(Raw::set(stdin)?) } else { None };
     resize(stdin, master)?;
     let (mut input, mut output) = (Pipe::default(), Pipe::default());

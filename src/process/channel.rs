@@ -51,7 +51,7 @@ impl ToInit {
 }
 
 /// Errors carry the tail of a hook's output at most.
-const MAX_MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE: usize = 16 << 10;
 
 /// The creator's end.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState};
 use super::init::{self, Init};
-use super::{idmap, start};
+use super::{idmap, program, start};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
@@ -15,6 +15,7 @@ use crate::rootfs::{CgroupTree, Sources};
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::{file, pidfd, proc, process, signal};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -44,11 +45,54 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct NewInit<'a> {
     /// Its id in the runtime's pid namespace.
     pub pid: i32,
-    /// The descriptor of the process.
-    pub pidfd: OwnedFd,
-    channel: CreatorEnd,
+    process: Doomed,
     cgroup: NewCgroup<'a>,
-    kept: bool,
+    held: Held,
+}
+
+/// What the creator holds open for init: it costs a command that ends now nothing to leave the closing to its end.
+#[derive(Debug)]
+pub struct Held {
+    channel: CreatorEnd,
+    /// The files by which init entered its cgroup.
+    _entered: Vec<File>,
+    _cgroup: Option<OwnedFd>,
+}
+
+/// A process that is killed on drop, and reaped, unless it was spared.
+#[derive(Debug)]
+pub struct Doomed(Option<OwnedFd>);
+
+impl Doomed {
+    /// Takes the pidfd of a child.
+    pub fn new(pidfd: OwnedFd) -> Self {
+        Doomed(Some(pidfd))
+    }
+
+    /// Lets the process live.
+    pub fn spare(mut self) -> Option<OwnedFd> {
+        self.0.take()
+    }
+
+    /// The error of a process that has ended without saying why.
+    pub fn ended_early(&self) -> Error {
+        match self.0.as_ref().map(|pidfd| pidfd::wait(pidfd.as_fd())) {
+            Some(Ok(pidfd::Exit::Signal(signal::KILL))) => Error::new("the process was killed while it was set up")
+                .hint("if nobody killed it, the kernel did: is linux.resources.memory.limit too small?"),
+            Some(Ok(pidfd::Exit::Signal(signal))) => Error::new(format!("the process died of signal {signal}")),
+            _ => Error::new("the process ended without a word"),
+        }
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.0 {
+            // It may be dead already; waiting only reaps it.
+            let _ = pidfd::send_signal(pidfd.as_fd(), signal::KILL);
+            let _ = pidfd::wait(pidfd.as_fd());
+        }
+    }
 }
 
 /// A cgroup that is removed on drop unless it was kept.
@@ -74,22 +118,11 @@ impl Drop for NewCgroup<'_> {
 
 impl NewInit<'_> {
     /// Lets init outlive its creator: the container is on record.
-    pub fn keep(mut self) -> Result<OwnedFd> {
-        let pidfd = self.pidfd.try_clone().map_err(|error| Error::new(format!("dup(pidfd): {error}")))?;
-        self.channel.send(ToInit::Kept)?;
-        self.kept = true;
+    pub fn keep(mut self) -> Result<(OwnedFd, Held)> {
+        self.held.channel.send(ToInit::Kept)?;
         self.cgroup.kept = true;
-        Ok(pidfd)
-    }
-}
-
-impl Drop for NewInit<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // It may be dead already; waiting only reaps it.
-            let _ = pidfd::send_signal(self.pidfd.as_fd(), signal::KILL);
-            let _ = pidfd::wait(self.pidfd.as_fd());
-        }
+        let pidfd = self.process.spare().ok_or_else(|| Error::new("init was spared twice"))?;
+        Ok((pidfd, self.held))
     }
 }
 
@@ -99,10 +132,13 @@ pub fn create(request: Request) -> Result<NewInit> {
     let namespaces = &plan.namespaces;
     let joins = open_joins(&namespaces.join)?;
     let listener = start::listen(state_dir)?;
-    let guard = NewCgroup { cgroup, kept: false };
     let cgroup_fd = cgroup.create(&plan.cgroup)?;
+    let guard = NewCgroup { cgroup, kept: false };
     let tree = cgroup_tree(cgroup);
-    let sources = if host.can_mount { Some(Sources::open_host(plan, &tree)?) } else { None };
+    // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
+    // mount namespace, where they mean something else.
+    let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
+    let sources = if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree)?) };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let init = |joins, channel| Init {
@@ -117,32 +153,40 @@ pub fn create(request: Request) -> Result<NewInit> {
         hook_state,
         ignored_signals,
     };
-    let cgroup_fd = cgroup_fd.as_ref().map(AsFd::as_fd);
+    let born_in = cgroup_fd.as_ref().map(AsFd::as_fd);
     let child = match namespaces.fork() {
-        Fork::Direct => match clone_into_pid_namespace(namespaces, &joins, cgroup_fd)? {
-            Cloned::Child => init(joins, end).run(),
+        Fork::Direct => match clone_into_pid_namespace(namespaces, &joins, born_in)? {
+            Cloned::Child => {
+                // Only the creator holds its end then, so that its death is noticed.
+                drop(channel);
+                init(joins, end).run()
+            }
             Cloned::Parent(child) => child,
         },
-        Fork::Relay => match clone::clone3(NsSet::default(), cgroup_fd, false)? {
-            Cloned::Child => match relay(namespaces, &joins, &end) {
-                Ok(Relay::Init) => init(Vec::new(), end).run(),
-                Ok(Relay::Done) => process::exit_now(0),
-                Err(error) => {
-                    // If the creator is gone, nobody wants to know.
-                    let _ = end.send(&FromInit::Failed(error), &[]);
-                    process::exit_now(1)
+        Fork::Relay => match clone::clone3(NsSet::default(), born_in, false)? {
+            Cloned::Child => {
+                drop(channel);
+                match relay(namespaces, &joins, &end) {
+                    Ok(Relay::Init) => init(Vec::new(), end).run(),
+                    Ok(Relay::Done) => process::exit_now(0),
+                    Err(error) => {
+                        // If the creator is gone, nobody wants to know.
+                        let _ = end.send(&FromInit::Failed(error), &[]);
+                        process::exit_now(1)
+                    }
                 }
-            },
+            }
             Cloned::Parent(relay) => from_relay(&channel, &relay)?,
         },
     };
     // Only the new process holds its end now, so that its death is noticed.
     drop(end);
-    let init = NewInit { pid: child.pid, pidfd: child.pidfd, channel, cgroup: guard, kept: false };
-    equip(plan, host, cgroup, init.pid)?;
-    init.channel.send(ToInit::Go)?;
-    converse(&init, plan, hook_state)?;
-    Ok(init)
+    let Child { pid, pidfd } = child;
+    let process = Doomed::new(pidfd);
+    let entered = equip(plan, host, cgroup, pid)?;
+    channel.send(ToInit::Go)?;
+    converse(&channel, pid, &process, plan, hook_state)?;
+    Ok(NewInit { pid, process, cgroup: guard, held: Held { channel, _entered: entered, _cgroup: cgroup_fd } })
 }
 
 fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
@@ -232,64 +276,48 @@ pub fn from_relay(channel: &CreatorEnd, relay: &Child) -> Result<Child> {
 }
 
 /// Gives init what only its creator can give: cgroups, ids, and limits that only the host's privileges can raise.
-fn equip(plan: &Plan, host: &Host, cgroup: &Cgroup, pid: i32) -> Result<()> {
-    cgroup.attach(pid)?;
+fn equip(plan: &Plan, host: &Host, cgroup: &Cgroup, pid: i32) -> Result<Vec<File>> {
+    let entered = cgroup.attach(pid)?;
     if plan.namespaces.new.has(Ns::User) {
         idmap::write(host, &plan.namespaces, pid)?;
     }
-    equip_process(&plan.process, pid)
+    equip_process(&plan.process, pid, plan.namespaces.contains(Ns::User))?;
+    Ok(entered)
 }
 
-/// The same for any process of a container: its OOM score, and room for its limits. The limits themselves are set last, by the process
-/// itself: a small one could stop its own set-up.
-pub fn equip_process(plan: &Process, pid: i32) -> Result<()> {
+/// The same for any process of a container: its OOM score, and in a user namespace room for its limits. The limits themselves are set
+/// last, by the process itself: a small one could stop its own set-up.
+pub fn equip_process(plan: &Process, pid: i32, in_user_namespace: bool) -> Result<()> {
     if let Some(adjustment) = plan.oom_score_adj {
         proc::write_of(pid, "oom_score_adj", &adjustment.to_string())
             .hint(|| "lowering it needs CAP_SYS_RESOURCE".into())
             .field(|| "process.oomScoreAdj".into())?;
     }
-    for limit in &plan.rlimits {
+    for limit in plan.rlimits.iter().filter(|_| in_user_namespace) {
         let (soft, hard) = process::rlimit(limit.resource)?;
         if limit.hard > hard {
-            process::set_rlimit(pid, limit.resource, soft, limit.hard)
-                .hint(|| format!("this host's hard limit is {hard}, and raising it needs CAP_SYS_RESOURCE"))
-                .doing(|| limit.name.to_owned())
-                .field(|| limit.field.clone())?;
+            program::set_rlimit(pid, limit, soft, limit.hard)?;
         }
     }
     Ok(())
 }
 
 /// Listens to init until it is ready.
-fn converse(init: &NewInit, plan: &Plan, hook_state: &HookState) -> Result<()> {
+fn converse(channel: &CreatorEnd, pid: i32, process: &Doomed, plan: &Plan, hook_state: &HookState) -> Result<()> {
     let mut patience = Some(PATIENCE);
     loop {
-        match init.channel.receive(patience, "the container's init")? {
+        match channel.receive(patience, "the container's init")? {
             Some((FromInit::RunHooks, _)) => {
-                let state = hook_state.json("creating", init.pid);
+                let state = hook_state.json("creating", pid);
                 hooks::run(&plan.hooks.prestart, &state)?;
                 hooks::run(&plan.hooks.create_runtime, &state)?;
-                init.channel.send(ToInit::HooksDone)?;
+                channel.send(ToInit::HooksDone)?;
             }
             Some((FromInit::RunningHooks, _)) => patience = None,
             Some((FromInit::Ready, _)) => return Ok(()),
             Some((FromInit::Failed(error), _)) => return Err(error),
             Some((FromInit::Relayed { .. }, _)) => return Err(Error::new("init spoke out of turn")),
-            None => return Err(ended_early(init.pidfd.as_fd())),
+            None => return Err(process.ended_early()),
         }
-    }
-}
-
-/// The error of a process that has ended without saying why.
-pub fn ended_early(pidfd: BorrowedFd) -> Error {
-    match pidfd::wait(pidfd) {
-        Ok(pidfd::Exit::Signal(signal::KILL)) => {
-            Error::new("the container's init was killed while it was set up")
-                .hint("if nobody killed it, the kernel did: is linux.resources.memory.limit too small?")
-        }
-        Ok(pidfd::Exit::Signal(signal)) => {
-            Error::new(format!("the container's init died of signal {signal}"))
-        }
-        _ => Error::new("the container's init ended without a word"),
     }
 }

@@ -1,7 +1,7 @@
 //! A further process in a container: both sides of its creation.
 
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
-use super::create::{ended_early, equip_process};
+use super::create::{Doomed, equip_process};
 use super::init::{become_root, send_terminal, take_terminal};
 use super::program::{self, Program};
 use crate::cgroup::Cgroup;
@@ -53,8 +53,14 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     } else {
         None
     };
+    // Before any process of the container can see the new one, which inherits it (CVE-2016-9962).
+    process::hide_from_tracers()?;
     let child = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
-        Cloned::Child => newcomer(request, end, ignored_signals, direct),
+        Cloned::Child => {
+            // Only the creator holds its end then, so that its death is noticed.
+            drop(channel);
+            newcomer(request, end, ignored_signals, direct)
+        }
         Cloned::Parent(child) => child,
     };
     if let Some(own) = own {
@@ -62,38 +68,17 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     }
     drop(end);
     let child = if direct { child } else { super::create::from_relay(&channel, &child)? };
-    let guard = Guard { pidfd: &child.pidfd, kept: false };
-    entrance.attach(child.pid)?;
-    equip_process(request.plan, child.pid)?;
+    let Child { pid, pidfd } = child;
+    let process = Doomed::new(pidfd);
+    entrance.attach(pid)?;
+    equip_process(request.plan, pid, request.root_ids.is_some())?;
     channel.send(ToInit::Go)?;
-    await_program(&channel, &child)?;
-    guard.keep();
-    Ok((child.pid, child.pidfd))
+    await_program(&channel, &process)?;
+    let pidfd = process.spare().ok_or_else(|| Error::new("the process was spared twice"))?;
+    Ok((pid, pidfd))
 }
 
-/// Kills a process that did not get as far as its program.
-struct Guard<'a> {
-    pidfd: &'a OwnedFd,
-    kept: bool,
-}
-
-impl Guard<'_> {
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // It may be dead already; waiting only reaps it.
-            let _ = pidfd::send_signal(self.pidfd.as_fd(), signal::KILL);
-            let _ = pidfd::wait(self.pidfd.as_fd());
-        }
-    }
-}
-
-fn await_program(channel: &CreatorEnd, child: &Child) -> Result<()> {
+fn await_program(channel: &CreatorEnd, process: &Doomed) -> Result<()> {
     let mut ready = false;
     loop {
         match channel.receive(Some(PATIENCE), "the new process")? {
@@ -102,7 +87,7 @@ fn await_program(channel: &CreatorEnd, child: &Child) -> Result<()> {
             Some(_) => return Err(Error::new("the new process spoke out of turn")),
             // The execve has closed the other end.
             None if ready => return Ok(()),
-            None => return Err(ended_early(child.pidfd.as_fd())),
+            None => return Err(process.ended_early()),
         }
     }
 }
@@ -121,9 +106,11 @@ fn newcomer(request: Request, end: InitEnd, ignored_signals: u64, direct: bool) 
 
 fn enter(request: &Request, end: &InitEnd, direct: bool) -> Result<()> {
     process::die_with_parent(true)?;
-    // Before any process of the container can see this one (CVE-2016-9962).
-    process::hide_from_tracers()?;
     let (_, init) = request.init;
+    let mut needed = vec![end.as_fd(), init];
+    needed.extend(request.console.as_ref().map(AsFd::as_fd));
+    // What else the runtime has open could lead the container's processes out, if they may trace this one.
+    file::close_others(request.plan.preserve_fds.saturating_add(3), &needed)?;
     if direct {
         end.expect(ToInit::Go)?;
         // The PID namespace is that of the birth already.

@@ -25,7 +25,7 @@ pub struct Init<'a> {
     pub listener: OwnedFd,
     /// The namespaces to join, in the order of the plan.
     pub joins: Vec<OwnedFd>,
-    /// The objects of the host, if the creator may open them for a container; else init opens them.
+    /// The objects of the host, where init could not open them itself.
     pub sources: Option<Sources>,
     pub cgroup: CgroupTree,
     /// Where the master of the terminal goes.
@@ -75,7 +75,11 @@ impl Init<'_> {
         if let Some(slave) = terminal {
             take_terminal(slave.as_fd())?;
         }
-        Program::prepare(&self.plan.process, self.host, self.ignored_signals)
+        let program = Program::prepare(&self.plan.process, self.host, self.ignored_signals)?;
+        // Nothing of the host stays open while init waits, and the many descriptors of the root file system go in one call.
+        let first_other = self.plan.process.preserve_fds.saturating_add(3);
+        file::close_others(first_other, &[self.channel.as_fd(), self.listener.as_fd()])?;
+        Ok(program)
     }
 
     fn enter_namespaces(&mut self) -> Result<()> {

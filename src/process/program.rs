@@ -3,12 +3,12 @@
 
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
-use crate::plan::process::Process;
+use crate::plan::process::{Process, Rlimit};
 use crate::security;
 use crate::sys::process::{self, CStrings};
 use crate::sys::{CallError, Errno, cred, file, path, signal};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -31,12 +31,14 @@ impl Program {
         }
         let entered = enter_cwd(root.as_fd(), &plan.cwd);
         give_stdio(plan.uid)?;
-        set_rlimits(plan)?;
+        plan.rlimits.iter().try_for_each(|limit| set_rlimit(0, limit, limit.soft, limit.hard))?;
         process::set_umask(plan.umask.unwrap_or(0o022));
         set_groups(plan, host)?;
         security::caps::drop_bounding(&plan.caps, host.last_cap)
             .field(|| "process.capabilities.bounding".into())?;
-        cred::keep_capabilities(true)?;
+        if plan.uid != 0 {
+            cred::keep_capabilities(true)?;
+        }
         cred::set_ids(plan.uid, plan.gid).field(|| "process.user".into())?;
         security::caps::set(&plan.caps, host.last_cap).field(|| "process.capabilities".into())?;
         match entered {
@@ -45,6 +47,7 @@ impl Program {
             other => other?,
         }
         check_cwd(&plan.cwd)?;
+        file::leave_open(root);
         if plan.no_new_privs {
             process::set_no_new_privs().field(|| "process.noNewPrivileges".into())?;
         }
@@ -82,14 +85,9 @@ impl Program {
         let first_other = 3u32.saturating_add(self.preserve_fds);
         for number in 3..first_other {
             let number = RawFd::try_from(number).map_err(|_| Error::new("--preserve-fds: too many"))?;
-            file::keep_on_exec(number)
-                .hint(|| format!("--preserve-fds asks for descriptor {number}, which is not open"))?;
+            file::keep_on_exec(number)?;
         }
-        let number = report.as_raw_fd().unsigned_abs();
-        if number > first_other {
-            file::close_range(first_other, number - 1, false)?;
-        }
-        Ok(file::close_range(number.max(first_other).saturating_add(1), u32::MAX, false)?)
+        Ok(file::close_others(first_other, &[report])?)
     }
 }
 
@@ -103,7 +101,7 @@ pub fn beyond_preserved(fd: BorrowedFd, preserve_fds: u32) -> Result<OwnedFd> {
 /// The home directory that `/etc/passwd` of the container gives a user, or `/`. The file is the container's: it is read only if it is a
 /// regular one, and no further than 1 MiB (CVE-2026-47262).
 fn home(root: BorrowedFd, uid: u32) -> CString {
-    let passwd = path::open_file(root, Path::new("etc/passwd")).and_then(|fd| file::read(fd, 1 << 20));
+    let passwd = path::open_file(root, Path::new("etc/passwd")).and_then(|fd| file::read(fd, 1 << 20).ok());
     let passwd = passwd.unwrap_or_default();
     let entry = |line: &[u8]| {
         let fields: Vec<_> = line.split(|byte| *byte == b':').collect();
@@ -118,11 +116,17 @@ fn home(root: BorrowedFd, uid: u32) -> CString {
 /// Stands in a directory of the container, reached without magic links: `/proc/self/fd/N` leads nowhere (CVE-2024-21626).
 fn enter_cwd(root: BorrowedFd, cwd: &Path) -> Result<()> {
     let inside = cwd.strip_prefix("/").unwrap_or(cwd);
+    if inside.as_os_str().is_empty() {
+        return Ok(process::change_dir(root)?);
+    }
     let dir = path::resolve_dir(root, inside).field(|| "process.cwd".into())?;
     process::change_dir(dir.as_fd()).doing(|| format!("{}", cwd.display())).field(|| "process.cwd".into())
 }
 
 fn check_cwd(cwd: &Path) -> Result<()> {
+    if cwd == Path::new("/") {
+        return Ok(());
+    }
     let here = process::current_dir();
     if here.as_ref().is_ok_and(|here| here.is_absolute()) {
         return Ok(());
@@ -132,14 +136,9 @@ fn check_cwd(cwd: &Path) -> Result<()> {
 
 /// Gives the standard streams to the user, so that programs can open `/dev/stdout` again. What is not ours to give stays.
 fn give_stdio(uid: u32) -> Result<()> {
-    let streams =
-        [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()].map(file::stat);
-    for (stream, stat) in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
-        .into_iter()
-        .zip(streams)
-    {
+    for stream in file::stdio() {
         // A closed stream has nobody to give it to; the null device is everybody's.
-        let Ok(stat) = stat else { continue };
+        let Ok(stat) = file::stat(stream) else { continue };
         if stat.uid == uid || stat.rdev == (1, 3) {
             continue;
         }
@@ -151,13 +150,16 @@ fn give_stdio(uid: u32) -> Result<()> {
     Ok(())
 }
 
-fn set_rlimits(plan: &Process) -> Result<()> {
-    for limit in &plan.rlimits {
-        process::set_rlimit(0, limit.resource, limit.soft, limit.hard)
-            .doing(|| limit.name.to_owned())
-            .field(|| limit.field.clone())?;
-    }
-    Ok(())
+/// Sets one limit of a process; 0 is the process itself.
+pub fn set_rlimit(pid: i32, limit: &Rlimit, soft: u64, hard: u64) -> Result<()> {
+    process::set_rlimit(pid, limit.resource, soft, hard)
+        .map_err(|error| {
+            let now = process::rlimit(limit.resource).map_or(0, |(_, hard)| hard);
+            let hint = format!("this host's hard limit is {now}, and raising it needs CAP_SYS_RESOURCE");
+            Error::from(error).hint(hint)
+        })
+        .doing(|| limit.name.to_owned())
+        .field(|| limit.field.clone())
 }
 
 fn set_groups(plan: &Process, host: &Host) -> Result<()> {

@@ -3,55 +3,52 @@
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 use crate::plan::mounts::{MountKind, MountStep};
-use crate::sys::mount::{self, Attributes, attr};
-use crate::sys::{copy, file, path};
+use crate::sys::mount::{self, Attributes, Propagation};
+use crate::sys::path::{self, Places};
+use crate::sys::{Errno, copy, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Puts one mount of the plan into place. A destination that does not exist is made, inside the root.
 pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
     match source {
-        Source::Mount(tree) => {
-            let target = target(root, step, file::stat(tree.as_fd())?.is_dir())?;
-            attach(tree.as_fd(), target.as_fd(), step)
-        }
+        Source::Directory(tree) => attach(root, step, tree, true),
+        Source::File(tree) => attach(root, step, tree, false),
         Source::CopyUp(tmpfs) => {
-            let target = target(root, step, true)?;
-            copy::tree(target.as_fd(), tmpfs.as_fd())
-                .doing(|| "copy up".into())
-                .field(|| step.field.clone())?;
-            attach(tmpfs.as_fd(), target.as_fd(), step)
+            let below = target(root, step, true)?;
+            copy::tree(below.as_fd(), tmpfs.as_fd()).doing(|| "tmpcopyup".into()).field(|| step.field.clone())?;
+            attach(root, step, tmpfs, true)
         }
         Source::Hierarchies { tmpfs: Some(tmpfs), dirs, links } => {
-            let target = target(root, step, true)?;
-            attach(tmpfs.as_fd(), target.as_fd(), step)?;
-            put_hierarchies(tmpfs.as_fd(), &dirs, &links, step).field(|| step.field.clone())
+            put_hierarchies(root, step, tmpfs, dirs, &links).field(|| step.field.clone())
         }
         Source::Hierarchies { tmpfs: None, .. } | Source::Nothing => change(root, step),
     }
 }
 
-fn attach(tree: BorrowedFd, target: BorrowedFd, step: &MountStep) -> Result<()> {
-    mount::attach(tree, target).field(|| format!("{}.destination", step.field))
+fn attach(root: BorrowedFd, step: &MountStep, tree: OwnedFd, directory: bool) -> Result<()> {
+    let target = target(root, step, directory)?;
+    mount::attach(tree.as_fd(), target.as_fd()).field(|| format!("{}.destination", step.field))?;
+    file::leave_open(tree);
+    file::leave_open(target);
+    Ok(())
 }
 
 /// What is at the destination, or else what is made there: a directory or an empty file, like the source.
 fn target(root: BorrowedFd, step: &MountStep, directory: bool) -> Result<OwnedFd> {
     let destination = &step.destination;
-    let found =
-        if directory { path::make_dirs(root, destination) } else { path::make_file(root, destination) };
     let field = || format!("{}.destination", step.field);
-    let found = found.doing(|| format!("/{}", destination.display())).field(field)?;
+    let doing = || format!("/{}", destination.display());
     if must_be_real(step) {
-        // A link here would leave the real /proc and /sys unprotected (CVE-2023-27561).
-        return path::resolve_unlinked(root, destination)
-            .hint(|| "a symbolic link on the way to a proc or sysfs mount is refused".into())
-            .field(field);
+        return real_dir(root, destination).doing(doing).field(field);
     }
-    if !directory && file::stat(found.as_fd())?.is_dir() {
-        let what =
-            format!("cannot mount a file onto the directory /{}: not a directory", destination.display());
-        return Err(Error::new(what).field(field()));
+    if directory {
+        return path::make_dirs(root, destination).doing(doing).field(field);
+    }
+    let found = path::make_file(root, destination).doing(doing).field(field)?;
+    if file::stat(found.as_fd())?.is_dir() {
+        let what = "cannot mount a file onto a directory: not a directory";
+        return Err(Error::new(what).doing(doing()).field(field()));
     }
     Ok(found)
 }
@@ -60,26 +57,44 @@ fn must_be_real(step: &MountStep) -> bool {
     matches!(&step.kind, MountKind::New { fs, .. } if fs == "proc" || fs == "sysfs")
 }
 
+/// A directory without a symbolic link on the way: one would leave the real /proc and /sys unprotected (CVE-2023-27561).
+fn real_dir(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    let hint = || "a symbolic link on the way to a proc or sysfs mount is refused".to_owned();
+    match path::resolve_unlinked(root, path) {
+        Err(error) if error.errno == Errno::ENOENT => {
+            path::make_dirs(root, path)?;
+            path::resolve_unlinked(root, path).hint(hint)
+        }
+        other => other.hint(hint),
+    }
+}
+
+/// The hierarchies of cgroup v1 below a tmpfs, which nobody else sees before the container's program begins.
 fn put_hierarchies(
-    tmpfs: BorrowedFd,
-    dirs: &[(String, OwnedFd)],
-    links: &[(String, String)],
+    root: BorrowedFd,
     step: &MountStep,
+    tmpfs: OwnedFd,
+    dirs: Vec<(String, OwnedFd)>,
+    links: &[(String, String)],
 ) -> Result<()> {
+    let target = target(root, step, true)?;
+    mount::attach(tmpfs.as_fd(), target.as_fd())?;
     for (name, tree) in dirs {
-        let dir = path::make_dirs(tmpfs, Path::new(name))?;
-        mount::attach(tree.as_fd(), dir.as_fd())?;
+        file::make_dir(tmpfs.as_fd(), Path::new(&name), 0o755)?;
+        mount::attach_at(tree.as_fd(), tmpfs.as_fd(), &name)?;
+        file::leave_open(tree);
     }
+    let mut places = Places::inside(tmpfs.as_fd());
     for (name, to) in links {
-        path::make_link(tmpfs, Path::new(name), Path::new(to))?;
+        places.at(Path::new(name))?.make_link(Path::new(to))?;
     }
-    let readonly = Attributes { set: step.attributes.set & attr::RDONLY, clear: 0 };
-    if !readonly.is_empty() {
-        mount::set_attributes(tmpfs, readonly, None, false)?;
-    }
+    drop(places);
+    mount::set_attributes(tmpfs.as_fd(), step.attributes, Some(Propagation::Private), true)?;
     for (propagation, recursive) in &step.propagation {
-        mount::set_attributes(tmpfs, Attributes::default(), Some(*propagation), *recursive)?;
+        mount::set_attributes(tmpfs.as_fd(), Attributes::default(), Some(*propagation), *recursive)?;
     }
+    file::leave_open(tmpfs);
+    file::leave_open(target);
     Ok(())
 }
 

@@ -2,62 +2,51 @@
 
 use crate::error::{Context, Result};
 use crate::plan::rootfs::{DeviceKind, DeviceStep};
-use crate::sys::path::{self, Node};
-use crate::sys::{CallError, Errno, file, mount};
+use crate::sys::file::{self, Stat};
+use crate::sys::mount;
+use crate::sys::path::{self, Node, Places};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Makes a node, or binds the host's own. One that is there already, from the image, stays only if it is the same.
-pub fn put(root: BorrowedFd, step: &DeviceStep, host: Option<OwnedFd>) -> Result<()> {
+pub fn put(root: BorrowedFd, places: &mut Places, step: &DeviceStep, host: Option<OwnedFd>) -> Result<()> {
     if let Some(host) = host {
         let target = path::make_file(root, &step.path)?;
         return Ok(mount::attach(host.as_fd(), target.as_fd())?);
     }
-    let node = match make(root, step) {
-        Err(error) if error.errno == Errno::EEXIST => {
-            if is_same(root, step)? {
-                return Ok(());
-            }
-            path::remove(root, &step.path)?;
-            make(root, step)?
-        }
-        other => other?,
+    let place = places.at(&step.path)?;
+    let kind = match step.kind {
+        DeviceKind::Char => Node::Char,
+        DeviceKind::Block => Node::Block,
+        DeviceKind::Fifo => Node::Fifo,
     };
+    // The process's umask is 0 here, so that the mode is exact.
+    let make = || place.make_node(kind, (step.major, step.minor), step.mode);
+    if !make()? {
+        if is_same(&file::stat(place.open()?.as_fd())?, kind, step) {
+            return Ok(());
+        }
+        place.clear()?;
+        make()?;
+    }
     if (step.uid, step.gid) != (0, 0) {
-        file::set_owner(node.as_fd(), step.uid, Some(step.gid))?;
+        place.set_owner(step.uid, step.gid)?;
     }
     Ok(())
 }
 
-fn kind(step: &DeviceStep) -> Node {
-    match step.kind {
-        DeviceKind::Char => Node::Char,
-        DeviceKind::Block => Node::Block,
-        DeviceKind::Fifo => Node::Fifo,
-    }
-}
-
-/// The process's umask is 0 here, so that the mode is exact.
-fn make(root: BorrowedFd, step: &DeviceStep) -> std::result::Result<OwnedFd, CallError> {
-    path::make_node(root, &step.path, kind(step), (step.major, step.minor), step.mode)
-}
-
-fn is_same(root: BorrowedFd, step: &DeviceStep) -> Result<bool> {
-    let Ok(found) = path::resolve_unlinked(root, &step.path) else { return Ok(false) };
-    let stat = file::stat(found.as_fd())?;
-    let same_device = step.kind == DeviceKind::Fifo || stat.rdev == (step.major, step.minor);
-    Ok(stat.node() == Some(kind(step))
-        && same_device
-        && stat.mode == step.mode
-        && (stat.uid, stat.gid) == (step.uid, step.gid))
+fn is_same(stat: &Stat, kind: Node, step: &DeviceStep) -> bool {
+    let same_device = kind == Node::Fifo || stat.rdev == (step.major, step.minor);
+    let same_owner = (stat.uid, stat.gid) == (step.uid, step.gid);
+    stat.node() == Some(kind) && same_device && stat.mode == step.mode && same_owner
 }
 
 /// Makes a symbolic link. What has its name stays, except a `/dev/ptmx`, which could belong to the host's devpts.
-pub fn link(root: BorrowedFd, link: &Path, target: &Path) -> Result<()> {
-    let field = || format!("link /{}", link.display());
-    if !path::make_link(root, link, target).field(field)? && link == Path::new("dev/ptmx") {
-        path::remove(root, link).field(field)?;
-        path::make_link(root, link, target).field(field)?;
+pub fn link(places: &mut Places, link: &Path, target: &Path) -> Result<()> {
+    let place = places.at(link)?;
+    if !place.make_link(target)? && link == Path::new("dev/ptmx") {
+        place.clear()?;
+        place.make_link(target)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::error::{Context, Result};
 use crate::plan::PathField;
 use crate::sys::mount::{self, Attributes, NewFs, attr};
-use crate::sys::{CallError, Errno, file, path};
+use crate::sys::{CallError, file, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub fn hide(root: BorrowedFd, paths: &[PathField], null: Option<OwnedFd>) -> Res
     let mut null = Cover { mount: null, used: false };
     let mut empty = Cover { mount: None, used: false };
     for PathField { path, field } in paths {
-        let Some(target) = find(root, path).field(|| field.clone())? else { continue };
+        let Some(target) = path::find(root, path).field(|| field.clone())? else { continue };
         let cover = if file::stat(target.as_fd())?.is_dir() {
             if empty.mount.is_none() {
                 empty.mount = Some(empty_dir().field(|| field.clone())?);
@@ -24,22 +24,17 @@ pub fn hide(root: BorrowedFd, paths: &[PathField], null: Option<OwnedFd>) -> Res
             &mut null
         };
         cover.put(target.as_fd()).field(|| field.clone())?;
+        file::leave_open(target);
     }
+    let covers = [null.mount, empty.mount].into_iter().flatten();
+    covers.for_each(file::leave_open);
     Ok(())
-}
-
-fn find(root: BorrowedFd, path: &Path) -> Result<Option<OwnedFd>> {
-    match path::resolve(root, path) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn empty_dir() -> std::result::Result<OwnedFd, CallError> {
     let tmpfs = NewFs::open("tmpfs")?;
+    // The root directory is all that there can be in it.
     tmpfs.set("nr_inodes", "1")?;
-    tmpfs.set("nr_blocks", "1")?;
     tmpfs.set("mode", "755")?;
     tmpfs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
@@ -56,7 +51,9 @@ impl Cover {
         let Some(mount) = &self.mount else { return Ok(()) };
         if self.used {
             let copy = mount::clone_fd(mount.as_fd(), false)?;
-            return Ok(mount::attach(copy.as_fd(), target)?);
+            mount::attach(copy.as_fd(), target)?;
+            file::leave_open(copy);
+            return Ok(());
         }
         mount::attach(mount.as_fd(), target)?;
         self.used = true;
@@ -66,8 +63,11 @@ impl Cover {
 
 /// Makes a path read-only together with the mounts below it; what does not exist needs no protection.
 pub fn protect(root: BorrowedFd, path: &Path) -> Result<()> {
-    let Some(target) = find(root, path)? else { return Ok(()) };
+    let Some(target) = path::find(root, path)? else { return Ok(()) };
     let tree = mount::clone_fd(target.as_fd(), true)?;
     mount::set_attributes(tree.as_fd(), Attributes { set: attr::RDONLY, clear: 0 }, None, true)?;
-    Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+    mount::attach(tree.as_fd(), target.as_fd())?;
+    file::leave_open(tree);
+    file::leave_open(target);
+    Ok(())
 }

@@ -14,7 +14,8 @@ pub use source::{CgroupTree, Sources};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::sys::mount::{self, Attributes, Propagation, attr};
-use crate::sys::{file, path, process};
+use crate::sys::path::{self, Places};
+use crate::sys::{file, process};
 use source::Source;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -43,6 +44,7 @@ impl<'a> Rootfs<'a> {
         let place = if runs_hooks_before_pivot(plan) { file::open_dir(&plan.root.path) } else { Ok(slash) };
         let place = place.field(|| "root.path".into())?;
         mount::attach(root.as_fd(), place.as_fd()).field(|| "root.path".into())?;
+        file::leave_open(place);
         Ok(Rootfs { plan, root, mounts, devices, null })
     }
 
@@ -73,18 +75,23 @@ impl<'a> Rootfs<'a> {
         for (step, source) in self.plan.mounts.iter().zip(self.mounts.drain(..)) {
             attach::put(self.root.as_fd(), step, source)?;
         }
+        let mut places = Places::inside(self.root.as_fd());
         for (step, source) in self.plan.devices.iter().zip(self.devices.drain(..)) {
-            device::put(self.root.as_fd(), step, source).field(|| step.field.clone())?;
+            device::put(self.root.as_fd(), &mut places, step, source).field(|| step.field.clone())?;
         }
         for (link, target) in &self.plan.links {
-            device::link(self.root.as_fd(), link, target)?;
+            device::link(&mut places, link, target)?;
         }
+        places.leave_open();
         Ok(())
     }
 
     /// Makes the working directory of the process where it does not exist.
     pub fn make_cwd(&self, cwd: &Path) -> Result<()> {
-        path::make_dirs(self.root.as_fd(), cwd.strip_prefix("/").unwrap_or(cwd))?;
+        let inside = cwd.strip_prefix("/").unwrap_or(cwd);
+        if !inside.as_os_str().is_empty() {
+            path::make_dirs(self.root.as_fd(), inside)?;
+        }
         Ok(())
     }
 
@@ -110,6 +117,7 @@ impl<'a> Rootfs<'a> {
             mount::set_attributes(self.root.as_fd(), readonly, None, false)
                 .field(|| "root.readonly".into())?;
         }
+        file::leave_open(self.root);
         Ok(())
     }
 }

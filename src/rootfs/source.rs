@@ -25,8 +25,10 @@ pub enum CgroupTree {
 /// What is put at the destination of one mount.
 #[derive(Debug)]
 pub enum Source {
-    /// A detached mount.
-    Mount(OwnedFd),
+    /// A detached mount of a directory.
+    Directory(OwnedFd),
+    /// A detached mount of another file.
+    File(OwnedFd),
     /// A new tmpfs, to be filled first with what lies at the destination.
     CopyUp(OwnedFd),
     /// The hierarchies of cgroup v1, to be put below a new tmpfs.
@@ -77,7 +79,7 @@ impl Sources {
                     let new = new_fs(fs, name.as_deref(), flags, data, step.attributes.set);
                     let new = new.field(|| step.field.clone())?;
                     set_propagation(new.as_fd(), step)?;
-                    *source = if *copy_up { Source::CopyUp(new) } else { Source::Mount(new) };
+                    *source = if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) };
                 }
                 (_, Source::Hierarchies { tmpfs, .. }) => {
                     // It becomes read-only only when it has been filled.
@@ -116,19 +118,17 @@ fn open_host(step: &MountStep, cgroup: &CgroupTree, inherited: Option<Propagatio
                 return Err(Error::new(format!("{} does not lie on procfs", source.display()))
                     .field(format!("{}.source", step.field)));
             }
-            mount::set_attributes(tree.as_fd(), Attributes::default(), inherited, true)
-                .field(|| step.field.clone())?;
-            configure(tree.as_fd(), step)?;
-            Ok(Source::Mount(tree))
+            configure(tree.as_fd(), step, inherited, *recursive)?;
+            let directory = file::stat(tree.as_fd())?.is_dir();
+            Ok(if directory { Source::Directory(tree) } else { Source::File(tree) })
         }
         (MountKind::Cgroup, CgroupTree::Unified(dir)) => {
-            let tree = cgroup_dir(dir, step.attributes, step)?;
-            set_propagation(tree.as_fd(), step)?;
-            Ok(Source::Mount(tree))
+            let tree = cgroup_dir(dir, step)?;
+            configure(tree.as_fd(), step, Some(Propagation::Private), false)?;
+            Ok(Source::Directory(tree))
         }
         (MountKind::Cgroup, CgroupTree::Hierarchies(dirs, links)) => {
-            let open =
-                |(name, dir): &(String, PathBuf)| Ok((name.clone(), cgroup_dir(dir, step.attributes, step)?));
+            let open = |(name, dir): &(String, PathBuf)| Ok((name.clone(), cgroup_dir(dir, step)?));
             let dirs = dirs.iter().map(open).collect::<Result<_>>()?;
             Ok(Source::Hierarchies { tmpfs: None, dirs, links: links.clone() })
         }
@@ -142,22 +142,26 @@ fn open_host(step: &MountStep, cgroup: &CgroupTree, inherited: Option<Propagatio
 /// The container's own directory of a cgroup hierarchy. A bind of it shows the same as a new mount in the container's cgroup
 /// namespace would, and without such a namespace it keeps the cgroups of others out of sight (CVE-2023-25809); it costs
 /// 0.02 ms, while a new mount of cgroup2 was measured at 21 ms where it changes the flags of the root.
-fn cgroup_dir(dir: &Path, attributes: Attributes, step: &MountStep) -> Result<OwnedFd> {
-    let tree = mount::clone_path(dir, false).field(|| step.field.clone())?;
-    mount::set_attributes(tree.as_fd(), attributes, Some(Propagation::Private), false)
-        .field(|| step.field.clone())?;
-    Ok(tree)
+fn cgroup_dir(dir: &Path, step: &MountStep) -> Result<OwnedFd> {
+    mount::clone_path(dir, false).field(|| step.field.clone())
 }
 
-fn configure(tree: BorrowedFd, step: &MountStep) -> Result<()> {
-    for (attributes, recursive) in [(step.attributes, false), (step.recursive, true)] {
-        if !attributes.is_empty() {
-            mount::set_attributes(tree, attributes, None, recursive)
-                .hint(|| {
-                    "a mount that came from a more privileged mount namespace keeps its restrictions".into()
-                })
-                .field(|| format!("{}.options", step.field))?;
-        }
+/// Sets the attributes and propagation of a copied mount: first the propagation that it has where no option names one, on all mounts of
+/// the tree.
+fn configure(tree: BorrowedFd, step: &MountStep, inherited: Option<Propagation>, has_submounts: bool) -> Result<()> {
+    let field = || format!("{}.options", step.field);
+    let hint = || "a mount that came from a more privileged mount namespace keeps its restrictions".to_owned();
+    let set = |attributes, propagation, recursive| {
+        mount::set_attributes(tree, attributes, propagation, recursive).hint(hint).field(field)
+    };
+    if has_submounts && inherited.is_some() {
+        set(Attributes::default(), inherited, true)?;
+        set(step.attributes, None, false)?;
+    } else {
+        set(step.attributes, inherited, false)?;
+    }
+    if !step.recursive.is_empty() {
+        set(step.recursive, None, true)?;
     }
     set_propagation(tree, step)
 }

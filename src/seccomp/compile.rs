@@ -112,15 +112,18 @@ impl<'a> Compiler<'a> {
     /// Adds a gap between claimed numbers. In it, calls may become newer than all of the profile.
     fn add_unclaimed(&self, intervals: &mut Vec<Interval>, gap: Range<u32>, arch: Arch, newest: Option<u32>) {
         let Some(newest) = newest else { return add(intervals, gap.start, self.default) };
-        if let Some(number) = arch.stands_for_unknown().filter(|number| gap.contains(number)) {
-            add(intervals, number, self.newer);
-            add(intervals, number + 1, self.default);
+        let mut start = gap.start;
+        // It is the least number of all, so it is at the start of its gap.
+        if arch.stands_for_unknown() == Some(start) {
+            add(intervals, start, self.newer);
+            start += 1;
         }
-        if gap.start <= newest {
-            add(intervals, gap.start, self.default);
+        if start < gap.end && start <= newest {
+            add(intervals, start, self.default);
         }
-        if gap.end > newest + 1 {
-            add(intervals, gap.start.max(newest + 1), self.newer);
+        let start = start.max(newest + 1);
+        if start < gap.end {
+            add(intervals, start, self.newer);
         }
     }
 }

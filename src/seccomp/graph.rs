@@ -70,6 +70,8 @@ pub(super) struct Graph {
     ids: HashMap<Node, Id, BuildHasherDefault<NodeHasher>>,
     /// The leaves, of which there are few.
     actions: Vec<(Action, Id)>,
+    /// See [`Graph::MAX_STEPS`].
+    steps_left: usize,
     /// What [`Graph::cases`] has made of a graph already.
     short: HashMap<Id, Id, BuildHasherDefault<NodeHasher>>,
 }
@@ -81,6 +83,7 @@ impl Graph {
             nodes: Vec::with_capacity(1024),
             ids: HashMap::with_capacity_and_hasher(1024, BuildHasherDefault::default()),
             actions: Vec::new(),
+            steps_left: Self::MAX_STEPS,
             short: HashMap::default(),
         }
     }
@@ -129,15 +132,19 @@ impl Graph {
         // The work is bounded, and so is the depth of the recursion; what it does not come to is right all the
         // same, only longer.
         let size = self.reachable(plain);
-        let mut budget = (4 * size).min(Self::MAX_STEPS);
-        let short = self.resolve_known(plain, &mut Vec::new(), &mut budget);
+        let steps = (4 * size).min(Self::MAX_DEPTH).min(self.steps_left);
+        let mut left = steps;
+        let short = self.resolve_known(plain, &mut Vec::new(), &mut left);
+        self.steps_left -= steps - left;
         let short = if self.reachable(short) <= size { short } else { plain };
         self.short.insert(plain, short);
         short
     }
 
-    /// See [`Graph::cases`].
-    const MAX_STEPS: usize = 2048;
+    /// The steps of [`Graph::resolve_known`] for one call, and so the depth of its recursion.
+    const MAX_DEPTH: usize = 2048;
+    /// Those for all calls. Podman's profile takes a hundredth of them.
+    const MAX_STEPS: usize = 16384;
 
     /// One condition, split into comparisons of halves where arguments have 64 bits.
     fn condition(&mut self, condition: &Condition, arch: Arch, yes: Id, no: Id) -> Id {
@@ -199,20 +206,20 @@ impl Graph {
     }
 
     /// Leaves out comparisons whose outcome follows from those before them on the way.
-    fn resolve_known(&mut self, id: Id, facts: &mut Vec<(Test, bool)>, budget: &mut usize) -> Id {
+    fn resolve_known(&mut self, id: Id, facts: &mut Vec<(Test, bool)>, steps: &mut usize) -> Id {
         let Node::Test(test, yes, no) = self.node(id) else { return id };
-        if *budget == 0 {
+        if *steps == 0 {
             return id;
         }
-        *budget -= 1;
+        *steps -= 1;
         if let Some(outcome) = outcome(&test, facts) {
-            return self.resolve_known(if outcome { yes } else { no }, facts, budget);
+            return self.resolve_known(if outcome { yes } else { no }, facts, steps);
         }
         facts.push((test, true));
-        let yes = self.resolve_known(yes, facts, budget);
+        let yes = self.resolve_known(yes, facts, steps);
         facts.pop();
         facts.push((test, false));
-        let no = self.resolve_known(no, facts, budget);
+        let no = self.resolve_known(no, facts, steps);
         facts.pop();
         self.test(test.field, test.compare, yes, no)
     }

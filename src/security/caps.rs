@@ -1,8 +1,9 @@
 //! Puts capability sets in force ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)). The sets of the
 //! container start from nothing: what config.json does not name, the process does not have (CVE-2022-24769).
 
-use crate::plan::capabilities::Caps;
-use crate::sys::{Result, cred};
+use crate::error::{Error, Result};
+use crate::plan::capabilities::{Caps, names};
+use crate::sys::cred;
 
 fn numbers(mask: u64, last_cap: u8) -> impl Iterator<Item = u32> {
     (0..=u32::from(last_cap).min(63)).filter(move |cap| mask >> cap & 1 == 1)
@@ -13,7 +14,7 @@ pub fn drop_bounding(caps: &Caps, last_cap: u8) -> Result<()> {
     for cap in numbers(!caps.bounding, last_cap) {
         // A set that the caller has narrowed already has nothing to drop, and may not be allowed to.
         match cred::drop_from_bounding_set(cap) {
-            Err(error) if cred::in_bounding_set(cap)? == Some(true) => return Err(error),
+            Err(error) if cred::in_bounding_set(cap)? == Some(true) => return Err(error.into()),
             _ => {}
         }
     }
@@ -26,7 +27,19 @@ pub fn set(caps: &Caps, last_cap: u8) -> Result<()> {
         effective: caps.effective,
         permitted: caps.permitted,
         inheritable: caps.inheritable,
+    })
+    .map_err(|error| {
+        // The kernel doesn't say which one it is.
+        let held = cred::capabilities().map_or(0, |held| held.permitted);
+        let error = Error::from(error);
+        match caps.permitted & !held {
+            0 => error,
+            lacking => error.hint(format!("the runtime itself lacks {}", names(lacking))),
+        }
     })?;
-    cred::clear_ambient()?;
-    numbers(caps.ambient, last_cap).try_for_each(cred::raise_ambient)
+    // capset has taken out of the ambient set what is not both permitted and inheritable.
+    if caps.permitted & caps.inheritable != caps.ambient {
+        cred::clear_ambient()?;
+    }
+    Ok(numbers(caps.ambient, last_cap).try_for_each(cred::raise_ambient)?)
 }

@@ -35,6 +35,12 @@ pub fn open_dir_at(dir: BorrowedFd, path: &Path) -> Result<OwnedFd> {
         .called(|| format!("openat({}, {path:?}, O_DIRECTORY)", shown(dir)))
 }
 
+/// Opens a directory of the host for reading and `flock`ing; it must not itself be a symbolic link.
+pub fn open_lockable_dir(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry(|| rustix::fs::open(path, flags, Mode::empty())).called(|| format!("open({path:?}, O_DIRECTORY)"))
+}
+
 /// `mkdirat(dir, path, mode)`
 pub fn make_dir(dir: BorrowedFd, path: &Path, mode: u32) -> Result<()> {
     rustix::fs::mkdirat(dir, path, Mode::from_raw_mode(mode))
@@ -55,6 +61,22 @@ pub fn read(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
     let file = std::fs::File::from(fd);
     (&file).take(limit).read_to_end(&mut content).called(|| format!("read({})", shown(file.as_fd())))?;
     Ok(content)
+}
+
+/// Reads a file of proc, which gives all that it has in one read if the buffer is large enough, as 4 KiB are for those read here.
+pub fn read_proc(path: &str) -> Result<String> {
+    let fd = open_read(Path::new(path))?;
+    let mut buffer = [0; 4096];
+    let read = read_some(fd.as_fd(), &mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+}
+
+/// Creates a file of mode 0600 below a directory, where there is none of that name.
+pub fn create_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = retry(|| rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600)))
+        .called(|| format!("openat({}, {name:?}, O_CREAT)", shown(dir)))?;
+    write_all(fd, content)
 }
 
 /// Creates a file of mode 0600 below a directory, replacing its content as one step: whoever reads it sees the old content or the
@@ -156,6 +178,34 @@ pub fn close_range(first: u32, last: u32, cloexec: bool) -> Result<()> {
     super::check(ret).map(drop).called(|| format!("close_range({first}, {last}, {flags:#x})"))
 }
 
+/// Closes all descriptors from `first` on but the ones to keep. What else the program still owns must not be used any more.
+pub fn close_others(first: u32, keep: &[BorrowedFd]) -> Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut next = first;
+    for number in kept.into_iter().filter(|number| *number >= first) {
+        if number > next {
+            close_range(next, number - 1, false)?;
+        }
+        next = number + 1;
+    }
+    close_range(next, u32::MAX, false)
+}
+
+/// Leaves a descriptor open, for [`close_others`] to close it together with many: the dozens that setting up a root file system takes
+/// would cost a call each, a tenth of all that `create` makes. High numbers are closed at once, so that many mounts don't use up
+/// what the process may have.
+pub fn leave_open(fd: OwnedFd) {
+    if fd.as_raw_fd() < 512 {
+        std::mem::forget(fd);
+    }
+}
+
+/// The standard streams, of which the program closes none.
+pub fn stdio() -> [BorrowedFd<'static>; 3] {
+    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
+}
+
 /// Makes descriptor `number` a copy of `fd`, kept by execve.
 pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
     // SAFETY: dup2 takes two numbers. What `number` was before is closed, as its callers want: they replace a standard stream.
@@ -174,6 +224,12 @@ pub fn keep_on_exec(number: RawFd) -> Result<()> {
     // SAFETY: F_SETFD takes a number and touches no memory.
     let ret = unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
     super::check(ret.into()).map(drop).called(|| format!("fcntl({number}, F_SETFD, 0)"))
+}
+
+/// Whether descriptor `number` is open.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
 /// What `fstat` says of a file.

@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod clone;
 pub mod copy;
 pub mod cred;
+pub mod entry;
 pub mod file;
 pub mod keyring;
 pub mod mount;

@@ -130,8 +130,10 @@ impl NewFs {
     pub fn mount(self, attributes: u64) -> Result<OwnedFd> {
         rx::fsconfig_create(&self.fd).map_err(|errno| self.failed("FSCONFIG_CMD_CREATE".into(), errno))?;
         let bits = rx::MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or(u32::MAX));
-        rx::fsmount(&self.fd, rx::FsMountFlags::FSMOUNT_CLOEXEC, bits)
-            .called(|| format!("fsmount({}, {attributes:#x})", self.kind))
+        let mount = rx::fsmount(&self.fd, rx::FsMountFlags::FSMOUNT_CLOEXEC, bits)
+            .called(|| format!("fsmount({}, {attributes:#x})", self.kind));
+        super::file::leave_open(self.fd);
+        mount
     }
 
     /// The error of a call, with what the file system itself says of it, which is more exact than the errno.
@@ -176,6 +178,12 @@ pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> Result<()> {
         .called(|| format!("move_mount({}, {})", shown(mount), shown(target)))
 }
 
+/// Like [`attach`], onto a file `name` of a directory that nobody else can change.
+pub fn attach_at(mount: BorrowedFd, dir: BorrowedFd, name: &str) -> Result<()> {
+    rx::move_mount(mount, c"", dir, name, rx::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .called(|| format!("move_mount({}, {}, {name:?})", shown(mount), shown(dir)))
+}
+
 /// The kernel's `struct mount_attr`.
 #[repr(C)]
 #[derive(Default)]
@@ -195,6 +203,9 @@ pub fn set_attributes(
     propagation: Option<Propagation>,
     recursive: bool,
 ) -> Result<()> {
+    if attributes.is_empty() && propagation.is_none() {
+        return Ok(());
+    }
     let request = MountAttr {
         attr_set: attributes.set,
         attr_clr: attributes.clear,

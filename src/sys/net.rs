@@ -15,6 +15,7 @@ pub fn loopback_up() -> Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     // SAFETY: SIOCSIFFLAGS reads an ifreq, which outlives the call.
     let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    super::file::leave_open(socket);
     check(ret.into()).map(drop).called(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into())
 }
 

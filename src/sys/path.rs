@@ -3,12 +3,12 @@
 //! root at most, and a link that is exchanged meanwhile can hit only the container itself.
 //! [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html), since Linux 5.6.
 
-use super::file::shown;
+use super::file::{leave_open, shown};
 use super::{CallError, Called, Errno, Result};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a resolution is tried again while renames of others make the kernel give up with `EAGAIN`. Under a loop of
@@ -19,17 +19,25 @@ const RACE_DEADLINE: Duration = Duration::from_millis(20);
 const MAX_LINKS: u32 = 40;
 
 fn openat2(root: BorrowedFd, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
-    // The empty path and "/" are the root itself.
+    let opened = try_openat2(root, path, flags, resolve);
+    opened.called(|| format!("openat2({}, {path:?}, {flags:?}, {resolve:?})", shown(root)))
+}
+
+/// The same, for callers to whom a failure is an answer: its text is not made.
+fn try_openat2(
+    root: BorrowedFd,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> std::result::Result<OwnedFd, Errno> {
+    // The empty path is the root itself.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let deadline = Instant::now() + RACE_DEADLINE;
     loop {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
-            other => {
-                return other
-                    .called(|| format!("openat2({}, {path:?}, {flags:?}, {resolve:?})", shown(root)));
-            }
+            other => return other.map_err(Errno::from),
         }
     }
 }
@@ -48,7 +56,8 @@ pub fn resolve_dir(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
 
 /// An `O_PATH` descriptor of what a path inside `root` leads to; a symbolic link anywhere on the way is `ELOOP`.
 pub fn resolve_unlinked(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    // Not with O_NOFOLLOW, with which a link at the end would be opened itself.
+    openat2(root, path, OFlags::PATH, IN_ROOT | ResolveFlags::NO_SYMLINKS)
 }
 
 /// Opens a file inside `root` with `flags`; neither blocks on a FIFO nor takes a terminal as the controlling one.
@@ -56,13 +65,12 @@ pub fn open(root: BorrowedFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     openat2(root, path, flags | OFlags::NOCTTY | OFlags::NONBLOCK, IN_ROOT)
 }
 
-/// Opens a regular file inside `root` for reading.
-pub fn open_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    let fd = open(root, path, OFlags::RDONLY)?;
-    match super::file::stat(fd.as_fd())?.kind {
-        FileType::RegularFile => Ok(fd),
-        _ => Err(CallError { call: format!("open({path:?})"), errno: Errno::EINVAL }),
-    }
+/// Opens a regular file inside `root` for reading, if there is one.
+pub fn open_file(root: BorrowedFd, path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let fd = try_openat2(root, path, flags, IN_ROOT).ok()?;
+    let is_file = super::file::stat(fd.as_fd()).ok()?.kind == FileType::RegularFile;
+    is_file.then_some(fd)
 }
 
 /// Opens a file of a pseudo file system whose root is `dir`: no link is followed and no mount crossed on the way, so that nothing
@@ -72,6 +80,14 @@ pub fn open_beneath(dir: BorrowedFd, path: &Path, flags: OFlags) -> Result<Owned
     openat2(dir, path, flags, resolve | ResolveFlags::NO_MAGICLINKS)
 }
 
+/// What a path inside `root` leads to, or `None` if that doesn't exist.
+pub fn find(root: BorrowedFd, path: &Path) -> Result<Option<OwnedFd>> {
+    match try_openat2(root, path, OFlags::PATH, IN_ROOT) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        other => other.map(Some).called(|| format!("openat2({}, {path:?}, O_PATH)", shown(root))),
+    }
+}
+
 /// A directory inside `root`, made with mode 0755 together with those above it where they don't exist.
 /// A dangling symbolic link on the way is followed, and what it names is made, inside the root.
 pub fn make_dirs(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
@@ -79,116 +95,53 @@ pub fn make_dirs(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
 }
 
 fn make_dirs_following(root: BorrowedFd, path: &Path, links: u32) -> Result<OwnedFd> {
-    match resolve_dir(root, path) {
-        Err(error) if error.errno == Errno::ENOENT => {}
-        other => return other,
+    let call = || format!("make the directory {path:?} below {}", shown(root));
+    match try_openat2(root, path, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT) {
+        Err(Errno::ENOENT) => {}
+        other => return other.called(call),
     }
-    let mut parent = resolve_dir(root, Path::new(""))?;
-    let mut done = PathBuf::new();
-    let mut rest = path.components();
-    while let Some(component) = rest.next() {
-        let Component::Normal(name) = component else {
-            done.push(component);
-            parent = resolve_dir(root, &inside(&done))?;
-            continue;
-        };
-        let next = done.join(name);
-        parent = match resolve_dir(root, &inside(&next)) {
-            Ok(dir) => dir,
-            Err(error) if error.errno == Errno::ENOENT => match make_one_dir(parent.as_fd(), name)? {
-                Made::Dir(dir) => dir,
-                Made::LinkTo(target) if links > 0 => {
-                    let path = done.join(target).join(rest.as_path());
-                    return make_dirs_following(root, &inside(&path), links - 1);
-                }
-                Made::LinkTo(_) => return Err(CallError { errno: Errno::ELOOP, ..error }),
-            },
-            Err(error) => return Err(error),
-        };
-        done = next;
-    }
-    Ok(parent)
-}
-
-/// A path without its leading slashes: what is absolute inside the root.
-fn inside(path: &Path) -> PathBuf {
-    path.strip_prefix("/").unwrap_or(path).to_owned()
-}
-
-enum Made {
-    Dir(OwnedFd),
-    /// There is a dangling symbolic link.
-    LinkTo(PathBuf),
-}
-
-fn make_one_dir(parent: BorrowedFd, name: &OsStr) -> Result<Made> {
-    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+    let above = path.parent().ok_or(Errno::ENOENT).called(call)?;
+    let parent = make_dirs_following(root, above, links)?;
+    let Some(name) = path.file_name() else {
+        // The path ends in "..", and what is before it exists by now.
+        return resolve_dir(root, path);
+    };
+    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(errno) => return Err(errno).called(|| format!("mkdirat({}, {name:?})", shown(parent))),
+        Err(errno) => return Err(errno).called(|| format!("mkdirat({}, {name:?})", shown(parent.as_fd()))),
     }
-    let fd = openat2(parent, Path::new(name), OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT)?;
-    match super::file::stat(fd.as_fd())?.kind {
-        FileType::Directory => Ok(Made::Dir(fd)),
-        FileType::Symlink => Ok(Made::LinkTo(read_link(fd.as_fd())?)),
-        _ => Err(CallError { call: format!("mkdirat({}, {name:?})", shown(parent)), errno: Errno::ENOTDIR }),
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    match try_openat2(parent.as_fd(), Path::new(name), flags, IN_ROOT) {
+        // It was there already, but led nowhere.
+        Err(Errno::ENOTDIR | Errno::ELOOP) => {
+            let links = links.checked_sub(1).ok_or(Errno::ELOOP).called(call)?;
+            let target = rustix::fs::readlinkat(&parent, name, Vec::new()).called(call)?;
+            let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target.as_bytes());
+            let path = above.join(target);
+            make_dirs_following(root, path.strip_prefix("/").unwrap_or(&path), links)
+        }
+        made => {
+            leave_open(parent);
+            made.called(call)
+        }
     }
-}
-
-/// The target of the symbolic link that an `O_PATH | O_NOFOLLOW` descriptor stands for.
-fn read_link(link: BorrowedFd) -> Result<PathBuf> {
-    let target =
-        rustix::fs::readlinkat(link, c"", Vec::new()).called(|| format!("readlinkat({})", shown(link)))?;
-    Ok(PathBuf::from(OsStr::new(std::os::unix::ffi::OsStrExt::from_bytes(target.as_bytes()) as &OsStr)))
 }
 
 /// A file inside `root` to mount onto: what is there, or else an empty regular file made together with the directories
 /// above it.
 pub fn make_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    match resolve(root, path) {
-        Err(error) if error.errno == Errno::ENOENT => {}
-        other => return other,
+    if let Some(found) = find(root, path)? {
+        return Ok(found);
     }
-    let (dir, name) = parent_of(root, path)?;
+    let mut places = Places::inside(root);
+    let place = places.at(path)?;
     // O_EXCL: neither a link nor a file that appeared meanwhile is opened, let alone written to.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
-    match rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644)) {
+    match rustix::fs::openat(place.dir, place.name, flags, Mode::from_raw_mode(0o644)) {
         Ok(_) | Err(rustix::io::Errno::EXIST) => {}
-        Err(errno) => {
-            return Err(errno).called(|| format!("openat({}, {name:?}, O_CREAT)", shown(dir.as_fd())));
-        }
+        Err(errno) => return Err(errno).called(|| format!("openat({}, O_CREAT)", place.shown())),
     }
-    resolve(dir.as_fd(), Path::new(name))
-}
-
-/// The directory that a path inside `root` lies in, made where it doesn't exist, and the last name of the path.
-fn parent_of<'a>(root: BorrowedFd, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| CallError { call: format!("create {path:?}"), errno: Errno::EINVAL })?;
-    Ok((make_dirs(root, path.parent().unwrap_or(Path::new("")))?, name))
-}
-
-/// Makes a symbolic link inside `root`; `false` where something else has that name.
-pub fn make_link(root: BorrowedFd, path: &Path, target: &Path) -> Result<bool> {
-    let (dir, name) = parent_of(root, path)?;
-    match rustix::fs::symlinkat(target, &dir, name) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(errno) => {
-            Err(errno).called(|| format!("symlinkat({target:?}, {}, {name:?})", shown(dir.as_fd())))
-        }
-    }
-}
-
-/// Removes a file, a link or an empty directory inside `root` without following it.
-pub fn remove(root: BorrowedFd, path: &Path) -> Result<()> {
-    let (dir, name) = parent_of(root, path)?;
-    let unlink = |flags| rustix::fs::unlinkat(&dir, name, flags);
-    match unlink(rustix::fs::AtFlags::empty()) {
-        Err(rustix::io::Errno::ISDIR) => unlink(rustix::fs::AtFlags::REMOVEDIR),
-        other => other,
-    }
-    .called(|| format!("unlinkat({}, {name:?})", shown(dir.as_fd())))
+    resolve(place.dir, Path::new(place.name))
 }
 
 /// The kind of a device node.
@@ -202,23 +155,101 @@ pub enum Node {
     Fifo,
 }
 
-/// Makes a device node inside `root` and returns an `O_PATH` descriptor of it; fails with `EEXIST` where the name is taken.
-pub fn make_node(
-    root: BorrowedFd,
-    path: &Path,
-    node: Node,
-    device: (u32, u32),
-    mode: u32,
-) -> Result<OwnedFd> {
-    let (dir, name) = parent_of(root, path)?;
-    let kind = match node {
-        Node::Char => FileType::CharacterDevice,
-        Node::Block => FileType::BlockDevice,
-        Node::Fifo => FileType::Fifo,
-    };
-    let number = rustix::fs::makedev(device.0, device.1);
-    rustix::fs::mknodat(&dir, name, kind, Mode::from_raw_mode(mode), number).called(|| {
-        format!("mknodat({}, {name:?}, {node:?} {}:{})", shown(dir.as_fd()), device.0, device.1)
-    })?;
-    openat2(dir.as_fd(), Path::new(name), OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT)
+/// Directories inside a root in which things are made one after the other: the last one stays open for the next.
+#[derive(Debug)]
+pub struct Places<'r> {
+    root: BorrowedFd<'r>,
+    last: Option<(PathBuf, OwnedFd)>,
+}
+
+/// A name in a directory inside a root, for something that is to be made there.
+#[derive(Debug)]
+pub struct Place<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a OsStr,
+}
+
+impl<'r> Places<'r> {
+    /// Places inside `root`.
+    pub fn inside(root: BorrowedFd<'r>) -> Self {
+        Places { root, last: None }
+    }
+
+    /// See [`leave_open`].
+    pub fn leave_open(self) {
+        if let Some((_, dir)) = self.last {
+            leave_open(dir);
+        }
+    }
+
+    /// The place of a path; the directories above it are made where they don't exist.
+    pub fn at<'a>(&'a mut self, path: &'a Path) -> Result<Place<'a>> {
+        let name = path.file_name().ok_or(Errno::EINVAL).called(|| format!("create {path:?}"))?;
+        let above = path.parent().unwrap_or(Path::new(""));
+        let known = self.last.take().filter(|(last, _)| last == above);
+        let dir = match known {
+            Some((_, dir)) => dir,
+            None => make_dirs(self.root, above)?,
+        };
+        let last = self.last.insert((above.to_owned(), dir));
+        Ok(Place { dir: last.1.as_fd(), name })
+    }
+}
+
+impl Place<'_> {
+    fn shown(&self) -> String {
+        format!("{}, {:?}", shown(self.dir), self.name)
+    }
+
+    /// What has the name, itself: a symbolic link is not followed.
+    pub fn open(&self) -> Result<OwnedFd> {
+        openat2(self.dir, Path::new(self.name), OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT)
+    }
+
+    /// Makes a device node; `false` where the name is taken. `device` is its major and minor number, and `mode` is exact if the
+    /// umask is 0.
+    pub fn make_node(&self, node: Node, device: (u32, u32), mode: u32) -> Result<bool> {
+        let kind = match node {
+            Node::Char => FileType::CharacterDevice,
+            Node::Block => FileType::BlockDevice,
+            Node::Fifo => FileType::Fifo,
+        };
+        let number = rustix::fs::makedev(device.0, device.1);
+        self.unless_taken(
+            rustix::fs::mknodat(self.dir, self.name, kind, Mode::from_raw_mode(mode), number),
+            || format!("mknodat({}, {node:?} {}:{})", self.shown(), device.0, device.1),
+        )
+    }
+
+    /// Makes a symbolic link; `false` where the name is taken.
+    pub fn make_link(&self, target: &Path) -> Result<bool> {
+        self.unless_taken(rustix::fs::symlinkat(target, self.dir, self.name), || {
+            format!("symlinkat({target:?}, {})", self.shown())
+        })
+    }
+
+    fn unless_taken(&self, made: rustix::io::Result<()>, call: impl FnOnce() -> String) -> Result<bool> {
+        match made {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno).called(call),
+        }
+    }
+
+    /// Gives it to a user and group.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::chownat(self.dir, self.name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .called(|| format!("fchownat({})", self.shown()))
+    }
+
+    /// Removes what has the name: a file, a link or an empty directory.
+    pub fn clear(&self) -> Result<()> {
+        let unlink = |flags| rustix::fs::unlinkat(self.dir, self.name, flags);
+        match unlink(rustix::fs::AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR) => unlink(rustix::fs::AtFlags::REMOVEDIR),
+            other => other,
+        }
+        .called(|| format!("unlinkat({})", self.shown()))
+    }
 }

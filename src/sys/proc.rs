@@ -84,12 +84,9 @@ impl ProcessStat {
 /// Reads `/proc/PID/stat`; `None` where there is no such process.
 pub fn stat(pid: i32) -> Result<Option<ProcessStat>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) => match Errno::from(error) {
-            Errno::ENOENT | Errno::ESRCH => return Ok(None),
-            errno => return Err(errno).called(|| format!("read({path:?})")),
-        },
+    let text = match file::read_proc(&path) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ESRCH) => return Ok(None),
+        other => other?,
     };
     parse_stat(&text).map(Some).ok_or(Errno::EINVAL).called(|| format!("parse({path:?})"))
 }

@@ -93,7 +93,7 @@ pub fn reset(ignored: u64) -> Result<()> {
 
 /// The signals that the process ignores, as [`reset`] takes them.
 pub fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = super::file::read_proc("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX)
 }

@@ -31,6 +31,7 @@ fn its_exit_code_is_the_processes() {
     assert_eq!(b.exec(&["sh", "-c", "kill -TERM $$"]).code(), 143);
 }
 
+// crun: 1.
 #[test]
 fn its_own_failure_is_255_in_one_line() {
     let b = Bundle::idle().file("/etc/data", "no program").up();
@@ -40,12 +41,13 @@ fn its_own_failure_is_255_in_one_line() {
     fs::set_permissions(b.rootfs().join("etc/data"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .unwrap();
     b.exec(&["/etc/data"]).fails(255, &["permission denied"]).one_line();
-    b.exec_with(&["--cwd", "/etc/passwd"], &["true"]).fails(255, &["/etc/passwd"]).one_line();
+    b.exec_with(&["--cwd", "/etc/passwd"], &["true"]).fails(255, &["not a directory"]).one_line();
     b.cmd(&["exec", "no-such-container", "true"]).fails(255, &["does not exist"]).one_line();
     b.cmd(&["exec", &b.id]).fails(255, &[]);
     assert_eq!(b.status(), "running");
 }
 
+// crun inherits less: neither cwd nor limits, no_new_privs or oom_score_adj.
 #[test]
 fn it_inherits_from_the_containers_process() {
     let show = "id; pwd; echo $FROM; grep -E '^(NoNewPrivs|Umask):' /proc/self/status; cat /proc/self/oom_score_adj; \
@@ -72,7 +74,7 @@ fn it_inherits_from_the_containers_process() {
 fn env_cwd_and_user() {
     let b = Bundle::idle().env("KEPT=yes").env("CHANGED=no").up();
     let out = b
-        .exec_with(&["-e", "CHANGED=yes", "--env", "NEW=a=b", "--cwd", "/usr/bin"], &["sh", "-c", "env; pwd"])
+        .exec_with(&["-e", "CHANGED=yes", "-e", "NEW=a=b", "--cwd", "/usr/bin"], &["sh", "-c", "env; pwd"])
         .ok();
     for line in ["KEPT=yes", "CHANGED=yes", "NEW=a=b", "/usr/bin", "HOME=/root"] {
         assert!(out.lines().contains(&line), "{line}: {out}");
@@ -80,7 +82,9 @@ fn env_cwd_and_user() {
     let id = |options: &[&str]| b.exec_with(options, &["id"]).ok().stdout.trim().to_owned();
     assert_eq!(id(&["-u", "1000"]), "uid=1000(app) gid=0(root)");
     assert_eq!(id(&["--user", "1000:2000"]), "uid=1000(app) gid=2000(extra)");
-    assert_eq!(id(&["-u", "7:8", "-g", "5", "--additional-gids", "3000"]), "uid=7 gid=8 groups=5(tty),3000");
+    assert_eq!(id(&["-u", "7:8", "-g", "5", "-g", "3000"]), "uid=7 gid=8 groups=5(tty),3000");
+    assert_eq!(id(&["-u", "7:8", "--additional-gids", "5"]), "uid=7 gid=8 groups=5(tty)");
+    assert!(b.exec_with(&["--env", "LONG=form"], &["env"]).ok().lines().contains(&"LONG=form"));
     let out = b.exec_with(&["-u", "1000"], &["sh", "-c", "echo $HOME"]).ok();
     assert_eq!(out.stdout, "/home/app\n");
 }
@@ -113,6 +117,7 @@ fn capabilities_and_no_new_privileges() {
     assert_eq!(b.exec_with(&["--no-new-privs"], status).ok().field("NoNewPrivs:"), "1");
 }
 
+// runc takes the umask from the container's process all the same.
 #[test]
 fn a_process_file_says_it_all() {
     let b = Bundle::idle().env("OF=config").up();
@@ -193,10 +198,11 @@ fn a_terminal_is_sent_through_the_console_socket() {
 #[test]
 fn an_attached_terminal_is_passed_through() {
     let b = Bundle::idle().up();
-    let script = "trap 'echo size $(stty size)' WINCH; tty; echo ready; read line; echo got $line; exit 5";
+    let script = "trap 'echo size $(stty size)' WINCH; tty; echo ready; until [ \"$line\" ]; do read line; done; echo got $line; exit 5";
     let (run, mut terminal) = b.spawn_on_terminal(&["exec", "--tty", &b.id, "sh", "-c", script]);
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
     terminal.resize(31, 99);
+    terminal.read_until("size 31 99");
     terminal.write("typed\n");
     terminal.read_until("got typed");
     assert_eq!(run.wait().code(), 5);

@@ -15,12 +15,13 @@ mod rootfs;
 mod tty;
 
 pub use bundle::{Bundle, View};
-pub use cgroups::{cgroups_named, hierarchies};
-pub use commands::{Running, runtime, wait_until};
+pub use cgroups::{Hierarchy, cgroups_named, hierarchies};
+pub use commands::{runtime, wait_until};
 pub use host::{Need, skip_unless};
+pub use leftovers::processes_of;
 pub use mountinfo::{MountEntry, mounts};
 pub use output::Output;
-pub use tty::{ConsoleSocket, Terminal};
+pub use tty::{ConsoleSocket, Terminal, wait_readable};
 
 /// Returns from the test unless the host has what it needs; the message names what is missing.
 macro_rules! requires {

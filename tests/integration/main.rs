@@ -9,10 +9,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod activation;
+mod attacks;
+mod attacks_descriptors;
+mod bad_input;
+mod bad_input_fields;
 mod capabilities;
+mod cgroup;
+mod cli;
 mod exec;
 mod harness;
 mod hooks;
+mod lifecycle;
 mod mount_options;
 mod mount_propagation;
 mod mounts;

@@ -89,7 +89,7 @@ fn rootfs_propagation_private() {
     }
 }
 
-// runc and crun clone the root file system after making it private, so that it is not a slave.
+// In runc and crun it is private instead.
 #[test]
 fn rootfs_propagation_slave() {
     for value in ["slave", "rslave"] {

@@ -141,7 +141,7 @@ pub fn rdma(resources: &LinuxResources, writes: &mut Vec<Write>) -> Result<()> {
     Ok(())
 }
 
-/// A huge-page limit's page size, which becomes part of a file's name; in the form that the runtime-spec demands: `^[1-9][0-9]*[KMG]B$`.
+/// A huge-page limit's page size, which becomes part of a file's name. The runtime-spec demands `^[1-9][0-9]*[KMG]B$`.
 pub fn page_size<'a>(limit: &'a LinuxHugepageLimit, field: &str) -> Result<&'a str> {
     let size = limit.page_size();
     let number = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit)).unwrap_or_default();

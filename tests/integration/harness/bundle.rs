@@ -1,7 +1,7 @@
 //! A bundle: its files and its config.json.
 
 use serde_json::{Value, json};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,28 @@ pub enum View {
     V2,
 }
 
+impl View {
+    /// What `VIEW` asks for.
+    pub fn from_env() -> Self {
+        match std::env::var("VIEW").as_deref() {
+            Ok("v1") => View::V1,
+            Ok("v2") => View::V2,
+            _ => View::Host,
+        }
+    }
+
+    /// The shell command that makes it in a mount namespace of its own, on a host that shows more.
+    pub(super) fn prelude(self) -> Option<String> {
+        let unified = Path::new("/sys/fs/cgroup/unified").exists();
+        let command = match self {
+            View::V1 if unified => "mount -t tmpfs -o size=256k none /sys/fs/cgroup/unified",
+            View::V2 if unified => "mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup",
+            _ => return None,
+        };
+        Some(command.into())
+    }
+}
+
 /// A bundle in a directory of its own. All that it makes carries its id in its name; dropping it deletes
 /// the container, kills what is left of it, and removes its cgroups and files.
 pub struct Bundle {
@@ -28,6 +50,9 @@ pub struct Bundle {
     pub(super) globals: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) commands: Cell<u32>,
+    pub(super) view: View,
+    /// What lies beside config.json, as it was when that was written.
+    pub(super) beside: RefCell<Option<Vec<PathBuf>>>,
 }
 
 /// # The files and the configuration
@@ -41,7 +66,7 @@ impl Bundle {
         let base = temp.join(&id);
         super::rootfs::make(&base.join("bundle/rootfs"));
         fs::create_dir_all(base.join("io")).unwrap();
-        let bundle = Bundle {
+        Bundle {
             config: default_config(&id),
             id,
             base,
@@ -50,12 +75,9 @@ impl Bundle {
             globals: Vec::new(),
             environment: Vec::new(),
             commands: Cell::new(0),
-        };
-        bundle.view(match std::env::var("VIEW").as_deref() {
-            Ok("v1") => View::V1,
-            Ok("v2") => View::V2,
-            _ => View::Host,
-        })
+            view: View::from_env(),
+            beside: RefCell::new(None),
+        }
     }
 
     /// A container that runs a shell script.
@@ -217,14 +239,10 @@ impl Bundle {
         self
     }
 
-    /// What the runtime sees of cgroups.
-    pub fn view(self, view: View) -> Self {
-        let unified = Path::new("/sys/fs/cgroup/unified").exists();
-        match view {
-            View::V1 if unified => self.prelude("mount -t tmpfs -o size=256k none /sys/fs/cgroup/unified"),
-            View::V2 if unified => self.prelude("mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup"),
-            _ => self,
-        }
+    /// What the runtime sees of cgroups, instead of what `VIEW` says.
+    pub fn view(mut self, view: View) -> Self {
+        self.view = view;
+        self
     }
 
     /// All mounts that the runtime sees are shared, as systemd makes them.
@@ -248,6 +266,7 @@ impl Bundle {
     /// Writes config.json; `run` and `create` do it themselves.
     pub fn write_config(&self) {
         fs::write(self.dir().join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        *self.beside.borrow_mut() = Some(super::leftovers::entries(&self.dir()));
     }
 }
 

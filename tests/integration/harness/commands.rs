@@ -22,10 +22,11 @@ impl Bundle {
     /// The command line of the runtime with `--root` and the options given by [`Self::global`].
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
         let runtime = runtime();
-        let mut command = if self.prelude.is_empty() {
+        let prelude: Vec<String> = self.view.prelude().into_iter().chain(self.prelude.clone()).collect();
+        let mut command = if prelude.is_empty() {
             Command::new(&runtime)
         } else {
-            let script = format!("{}\nexec \"$@\"", self.prelude.join("\n"));
+            let script = format!("{}\nexec \"$@\"", prelude.join("\n"));
             let mut unshare = Command::new("unshare");
             unshare.args(["--mount", "--propagation", self.propagation, "sh", "-euc", &script, "sh"]);
             unshare.arg(&runtime);

@@ -1,7 +1,6 @@
 //! What the host can do, for tests that need more than a kernel of the supported floor.
 
 use super::cgroups::hierarchies;
-use std::fs;
 use std::path::Path;
 
 /// A feature of the host that a test may need.
@@ -12,14 +11,10 @@ pub enum Need {
     CgroupV1,
     /// A mounted cgroup2 tree, that is a v2 or hybrid layout.
     CgroupV2,
-    /// Controllers on v1 and a cgroup2 tree beside them.
-    CgroupHybrid,
     TimeNamespace,
     UserNamespace,
     /// `/proc/keys`.
     Keyrings,
-    /// A capability by its bit number in `linux/capability.h`, with its name.
-    Capability(u8, &'static str),
     /// A program of the host.
     Program(&'static str),
     /// A file of the host.
@@ -33,11 +28,9 @@ impl Need {
             Need::Root => nix::unistd::geteuid().is_root(),
             Need::CgroupV1 => any(false),
             Need::CgroupV2 => any(true),
-            Need::CgroupHybrid => any(true) && any(false),
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::Keyrings => Path::new("/proc/keys").exists(),
-            Need::Capability(bit, _) => effective_capabilities() & (1 << bit) != 0,
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
@@ -53,21 +46,13 @@ impl std::fmt::Display for Need {
             Need::Root => write!(f, "root"),
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::CgroupV2 => write!(f, "cgroup v2"),
-            Need::CgroupHybrid => write!(f, "a hybrid cgroup layout"),
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
-            Need::Capability(_, name) => write!(f, "{name}"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
         }
     }
-}
-
-fn effective_capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Whether the host has it; says what is skipped if it has not.

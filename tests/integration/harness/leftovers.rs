@@ -26,16 +26,22 @@ impl Bundle {
     /// Entries of the state directory, files that the test has not put into the bundle directory, and
     /// files of the container elsewhere on the host.
     fn files_left(&self) -> Vec<String> {
-        let names = |dir: &Path| -> Vec<PathBuf> {
-            fs::read_dir(dir).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default()
-        };
-        let mut left = names(&self.state_root());
+        let mut left = entries(&self.state_root());
+        if let Some(beside) = &*self.beside.borrow() {
+            left.extend(entries(&self.dir()).into_iter().filter(|path| !beside.contains(path)));
+        }
         for shared in ["/run", "/tmp", "/dev/shm", "/dev/mqueue"] {
             let own = |path: &PathBuf| path.to_string_lossy().contains(&self.id);
-            left.extend(names(Path::new(shared)).into_iter().filter(own));
+            left.extend(entries(Path::new(shared)).into_iter().filter(own));
         }
         left.iter().map(|path| format!("file {}", path.display())).collect()
     }
+}
+
+/// What is in a directory; nothing if there is none.
+pub fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    entries.unwrap_or_default()
 }
 
 /// Mounts of the host's own mount namespace that belong to the bundle.

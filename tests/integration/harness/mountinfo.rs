@@ -3,8 +3,6 @@
 /// One line of mountinfo.
 #[derive(Debug, Clone)]
 pub struct MountEntry {
-    pub id: String,
-    pub parent: String,
     /// The directory of the file system that is mounted.
     pub root: String,
     /// Where it is mounted.
@@ -26,8 +24,6 @@ impl MountEntry {
         let fs: Vec<&str> = fs.split(' ').collect();
         let list = |text: &str| text.split(',').map(String::from).collect();
         Some(MountEntry {
-            id: (*mount.first()?).into(),
-            parent: (*mount.get(1)?).into(),
             root: (*mount.get(3)?).into(),
             point: (*mount.get(4)?).into(),
             options: list(mount.get(5)?),

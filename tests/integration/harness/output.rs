@@ -30,12 +30,13 @@ impl Output {
         self
     }
 
-    /// This exit code, and every one of `texts` on stderr.
+    /// This exit code, and every one of `texts` on stderr, where a log format may have quoted them.
     #[track_caller]
     pub fn fails(self, code: i32, texts: &[&str]) -> Self {
         assert_eq!(self.code(), code, "exit code: {self}");
+        let stderr = self.stderr.replace("\\\"", "\"");
         for text in texts {
-            assert!(self.stderr.contains(text), "expected {text:?} on stderr: {self}");
+            assert!(stderr.contains(text), "expected {text:?} on stderr: {self}");
         }
         self
     }

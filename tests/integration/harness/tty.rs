@@ -70,14 +70,14 @@ impl Terminal {
     }
 }
 
-/// A listening socket for `--console-socket`.
+/// A listening socket on which the runtime sends a descriptor: for `--console-socket`, and also for
+/// `--pidfd-socket`.
 pub struct ConsoleSocket {
     listener: UnixListener,
-    pub path: PathBuf,
+    path: PathBuf,
 }
 
 impl ConsoleSocket {
-    /// The name that the runtime sends along with the descriptor is not checked: callers ignore it.
     pub fn bind(bundle: &Bundle) -> Self {
         let path = bundle.io().join("console.sock");
         let _ = std::fs::remove_file(&path);
@@ -92,6 +92,13 @@ impl ConsoleSocket {
     /// The terminal that arrives on the next connection.
     #[track_caller]
     pub fn receive(&self) -> Terminal {
+        Terminal::new(self.receive_descriptor())
+    }
+
+    /// The descriptor that arrives on the next connection. The name that runtimes send along is not
+    /// looked at: callers ignore it too.
+    #[track_caller]
+    pub fn receive_descriptor(&self) -> OwnedFd {
         wait_readable(&self.listener);
         let (stream, _) = self.listener.accept().unwrap();
         wait_readable(&stream);
@@ -104,10 +111,10 @@ impl ConsoleSocket {
             ControlMessageOwned::ScmRights(descriptors) => descriptors,
             _ => Vec::new(),
         });
-        let master = descriptors.next().expect("the message carries no descriptor");
+        let descriptor = descriptors.next().expect("the message carries no descriptor");
         assert_eq!(descriptors.next(), None, "one descriptor");
         // SAFETY: recvmsg has just made this descriptor for us, and nothing else knows its number.
-        Terminal::new(unsafe { OwnedFd::from_raw_fd(master) })
+        unsafe { OwnedFd::from_raw_fd(descriptor) }
     }
 }
 
@@ -138,8 +145,9 @@ impl Bundle {
     }
 }
 
+/// Waits until a descriptor can be read; for a pidfd that is when the process has ended.
 #[track_caller]
-fn wait_readable(file: &impl AsFd) {
+pub fn wait_readable(file: &impl AsFd) {
     let ready =
         poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::from(DEADLINE)).unwrap();
     assert!(ready > 0, "nothing came in {DEADLINE} ms");

@@ -1,0 +1,130 @@
+//! What the kernel says: it takes every program that the compiler makes, and does what the program says.
+
+use crate::profiles::{self, Choice, Random};
+use crate::seccomp::Arch;
+use crate::seccomp::bpf::Instruction;
+use seccompiler::sock_filter;
+use serde_json::{Value, json};
+use std::process::{Command, ExitStatus};
+
+/// What this process exits with if the kernel refuses its filter.
+const REFUSED: i32 = 42;
+
+/// The variable by which a test runs itself again, as a process that a filter may kill.
+const CHILD: &str = "SECCOMP_TEST_PROFILE";
+
+/// Runs this test again as a process of its own under a profile; `None` in that process.
+fn under(test: &str, profile: &Value) -> Option<ExitStatus> {
+    if std::env::var_os(CHILD).is_some() {
+        return None;
+    }
+    let path = std::env::temp_dir().join(format!("seccomp-{}-{}.json", std::process::id(), test.replace(':', "-")));
+    std::fs::write(&path, profile.to_string()).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let status = command.args(["--exact", test, "--test-threads=1"]).env(CHILD, &path).output().unwrap().status;
+    std::fs::remove_file(&path).unwrap();
+    Some(status)
+}
+
+/// Installs the profile that the parent has left. Only the calling thread gets the filter; another one ends the
+/// process if the filter does not let it end itself.
+fn install() {
+    std::thread::spawn(|| {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::process::exit(0);
+    });
+    let path = std::env::var_os(CHILD).unwrap();
+    let profile: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let program = crate::compile(&profile, Arch::native().unwrap()).unwrap();
+    let same = |i: &Instruction| sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k };
+    let program: Vec<sock_filter> = program.iter().map(same).collect();
+    if seccompiler::apply_filter(&program).is_err() {
+        std::process::exit(REFUSED);
+    }
+}
+
+#[test]
+fn the_kernel_takes_every_program() {
+    let seeds = if std::env::var_os(CHILD).is_some() { 0..1 } else { 0..60 };
+    for seed in seeds {
+        let mut random = Random(seed);
+        let (mut profile, _) = profiles::generate(&mut random, &Choice::all());
+        let native = Arch::native().unwrap();
+        if seed < 4 {
+            profile = profiles::recorded().remove(seed as usize).1;
+        } else if crate::compile(&profile, native).is_err() {
+            continue;
+        }
+        match under("kernel::the_kernel_takes_every_program", &profile) {
+            // Whatever it dies of after that is the filter's doing.
+            Some(status) => assert_ne!(status.code(), Some(REFUSED), "{profile}"),
+            None => {
+                install();
+                std::process::exit(0);
+            }
+        }
+    }
+}
+
+/// A profile that lets everything pass but getppid(2) with the given more.
+fn getppid(action: &str, errno: Option<u32>) -> Value {
+    let mut rule = json!({"names": ["getppid"], "action": action});
+    if let Some(errno) = errno {
+        rule["errnoRet"] = errno.into();
+    }
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+}
+
+/// Exits with what getppid(2) returns, cut to the 8 bits of an exit status.
+fn exit_with_getppid() -> ! {
+    install();
+    let result = std::os::unix::process::parent_id();
+    std::process::exit(result.cast_signed() & 0xff);
+}
+
+#[test]
+fn errno_reaches_the_caller() {
+    match under("kernel::errno_reaches_the_caller", &getppid("SCMP_ACT_ERRNO", Some(77))) {
+        // The C library's wrapper of a call that cannot fail gives -1 or -77.
+        Some(status) => assert!(matches!(status.code(), Some(0xff | 0xb3)), "{status}"),
+        None => exit_with_getppid(),
+    }
+}
+
+#[test]
+fn kill_process_kills() {
+    use std::os::unix::process::ExitStatusExt;
+    match under("kernel::kill_process_kills", &getppid("SCMP_ACT_KILL_PROCESS", None)) {
+        // SIGSYS, dumped or not.
+        Some(status) => assert_eq!(status.signal(), Some(31)),
+        None => exit_with_getppid(),
+    }
+}
+
+#[test]
+fn a_trap_raises_sigsys() {
+    use std::os::unix::process::ExitStatusExt;
+    match under("kernel::a_trap_raises_sigsys", &getppid("SCMP_ACT_TRAP", None)) {
+        Some(status) => assert_eq!(status.signal(), Some(31)),
+        None => exit_with_getppid(),
+    }
+}
+
+#[test]
+fn without_a_tracer_a_traced_call_is_unknown() {
+    match under("kernel::without_a_tracer_a_traced_call_is_unknown", &getppid("SCMP_ACT_TRACE", Some(5))) {
+        // -1, or ENOSYS as the kernel returns it.
+        Some(status) => assert!(matches!(status.code(), Some(0xff | 0xda)), "{status}"),
+        None => exit_with_getppid(),
+    }
+}
+
+#[test]
+fn logged_and_allowed_calls_pass() {
+    for action in ["SCMP_ACT_LOG", "SCMP_ACT_ALLOW"] {
+        match under("kernel::logged_and_allowed_calls_pass", &getppid(action, None)) {
+            Some(status) => assert_eq!(status.code(), Some((std::process::id() & 0xff) as i32)),
+            None => exit_with_getppid(),
+        }
+    }
+}
