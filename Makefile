@@ -1,6 +1,7 @@
 # make           builds orlop and puts a stripped copy at target/orlop
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
+# make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make lint      formatting and clippy, warnings are errors
 # make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
 # make clean     removes target/
@@ -31,7 +32,7 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(shell echo $(CARGO_BUILD_TARGET) | tr a-z-
 
 STRIP ?= strip
 
-.PHONY: all demo test lint install clean root build-packages test-packages FORCE
+.PHONY: all demo test bench-calls lint install clean root build-packages test-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -50,6 +51,9 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
 test: root build-packages test-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
+
+bench-calls: root test-packages $(ORLOP)
+	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-calls.sh
 
 lint: build-packages
 	cargo fmt --check

@@ -5,10 +5,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// What follows the program's name in the answer to `--version`, in the form that engines look for.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
+
 /// An OCI container runtime: sets a container up from a bundle and steps out of the way.
 #[derive(Debug, Parser)]
 #[command(
     name = "orlop",
+    version = VERSION,
     disable_version_flag = true,
     disable_help_subcommand = true,
     subcommand_required = true
@@ -26,6 +30,9 @@ pub struct Cli {
 /// Options before the command.
 #[derive(Debug, Args)]
 pub struct Global {
+    /// Print the version
+    #[arg(short, visible_short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// Directory in which containers are on record [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -110,6 +117,30 @@ pub enum Command {
     Spec(Spec),
     /// Print what this build can do, as JSON
     Features,
+    /// Explain a seccomp profile
+    #[command(subcommand)]
+    Seccomp(Seccomp),
+}
+
+/// What can be asked of a seccomp profile.
+#[derive(Debug, Subcommand)]
+pub enum Seccomp {
+    /// Tell what happens to a system call and which rule says so
+    Explain(Explain),
+}
+
+/// Arguments of `seccomp explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A profile as in linux.seccomp, or a whole config.json
+    #[arg(value_name = "PROFILE")]
+    pub profile: PathBuf,
+    /// Name or number of a system call; without it the program is printed that the kernel runs
+    #[arg(value_name = "SYSCALL")]
+    pub syscall: Option<String>,
+    /// Its first arguments, as numbers
+    #[arg(value_name = "ARG", allow_hyphen_values = true)]
+    pub args: Vec<String>,
 }
 
 /// A container.
@@ -129,8 +160,8 @@ pub struct Create {
     /// Unix socket that takes the master of the container's terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// Unix socket that takes a pidfd of the container (not in this version)
-    #[arg(long, value_name = "SOCKET", hide = true)]
+    /// Unix socket that takes a pidfd of the container's first process
+    #[arg(long, value_name = "SOCKET")]
     pub pidfd_socket: Option<PathBuf>,
     /// Write the id of the container's first process to this file
     #[arg(long, value_name = "FILE")]
@@ -197,8 +228,8 @@ pub struct Exec {
     /// Unix socket that takes the master of the process's terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// Unix socket that takes a pidfd of the process (not in this version)
-    #[arg(long, value_name = "SOCKET", hide = true)]
+    /// Unix socket that takes a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
     pub pidfd_socket: Option<PathBuf>,
     /// Working directory
     #[arg(long, value_name = "DIR")]
@@ -239,8 +270,8 @@ pub struct Exec {
     /// Pass on this many file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub preserve_fds: u32,
-    /// Put the process into a sub-cgroup (not in this version)
-    #[arg(long, value_name = "CGROUP", hide = true)]
+    /// Enter a cgroup below the container's own, of all or of some cgroup v1 controllers
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
     pub cgroup: Vec<String>,
     /// Also in a paused container: the process begins when that goes on
     #[arg(long)]
@@ -354,6 +385,11 @@ mod tests {
     }
 
     #[test]
+    fn the_version_of_the_spec_is_one() {
+        assert!(VERSION.ends_with(crate::spec::VERSION));
+    }
+
+    #[test]
     fn options_before_and_after_the_id() {
         for line in [
             "orlop run -b /b --pid-file /p web",
@@ -382,9 +418,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_looks_like_an_option_is_a_value() {
-        let cli = parsed("orlop --root -debug state web");
-        assert_eq!(cli.global.root, Some(PathBuf::from("-debug")));
+    fn a_value_is_no_option() {
+        let Command::Exec(exec) = parsed("orlop exec -e cwd web -cwd").command else { panic!() };
+        assert_eq!((exec.env, exec.args), (vec!["cwd".to_owned()], vec!["-cwd".to_owned()]));
     }
 
     #[test]

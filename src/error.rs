@@ -33,12 +33,12 @@ struct Inner {
 impl Error {
     /// An error that is not a failed system call.
     pub fn new(what: impl Into<String>) -> Self {
-        Error(Box::new(Inner { what: Some(what.into()), ..Inner::default() }))
+        Error(Box::new(Inner { what: Some(short(what.into())), ..Inner::default() }))
     }
 
     /// Says what was being done; the outermost context comes first in the line.
     pub fn doing(mut self, what: impl Into<String>) -> Self {
-        self.0.doing.push(what.into());
+        self.0.doing.push(short(what.into()));
         self
     }
 
@@ -50,14 +50,37 @@ impl Error {
 
     /// Adds advice for the user; the first advice given is kept.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint.get_or_insert_with(|| hint.into());
+        self.0.hint.get_or_insert_with(|| short(hint.into()));
         self
+    }
+
+    /// Whether the field that it names begins like this.
+    pub fn is_about(&self, fields: &str) -> bool {
+        self.0.field.as_ref().is_some_and(|field| field.starts_with(fields))
     }
 
     /// The errno of the failed call, if that is what went wrong.
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno.map(Errno)
     }
+}
+
+/// Bytes of one part of an error: enough for a path and the end of a hook's output, and few enough for a whole error to be one message.
+const LONGEST: usize = 4096;
+
+/// A text without its middle if it is too long to be read by anybody.
+fn short(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let boundary = |mut at: usize| {
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let middle = boundary(LONGEST / 2)..boundary(text.len() - LONGEST / 2);
+        text.replace_range(middle, "...");
+    }
+    text
 }
 
 impl fmt::Display for Error {
@@ -79,7 +102,7 @@ impl fmt::Display for Error {
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
-        Error(Box::new(Inner { call: Some(error.call), errno: Some(error.errno.0), ..Inner::default() }))
+        Error(Box::new(Inner { call: Some(short(error.call)), errno: Some(error.errno.0), ..Inner::default() }))
     }
 }
 
@@ -119,6 +142,12 @@ mod tests {
             error.to_string(),
             "create web: mounts[3]: mount(\"/a\", \"/b\"): EACCES (permission denied) (try x)"
         );
+    }
+
+    #[test]
+    fn what_is_very_long_loses_its_middle() {
+        let text = Error::new(format!("exec: {}: not found", "\u{e4}".repeat(10_000))).to_string();
+        assert!(text.starts_with("exec: \u{e4}") && text.ends_with("\u{e4}: not found") && text.len() < 4200);
     }
 
     #[test]

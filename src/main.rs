@@ -15,6 +15,7 @@ mod log;
 mod plan;
 mod process;
 mod rootfs;
+mod seccomp;
 mod security;
 mod spec;
 mod sys;
@@ -45,10 +46,6 @@ fn run() -> u8 {
         return fail(&error, 1);
     }
     sys::entry::prepare();
-    if matches!(args.get(1).and_then(|arg| arg.to_str()), Some("--version" | "-version" | "-v" | "-V")) {
-        println!("{}", version());
-        return 0;
-    }
     let cli = match cli::parse(args.into_iter()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -107,19 +104,15 @@ fn describe(command: &Command) -> (String, u8) {
         Command::List(_) => return ("list".into(), 1),
         Command::Spec(_) => return ("spec".into(), 1),
         Command::Features => return ("features".into(), 1),
+        Command::Seccomp(_) => return ("seccomp".into(), 1),
     };
     (format!("{verb} {id}"), 1)
-}
-
-fn version() -> String {
-    let commit = option_env!("ORLOP_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
-    format!("orlop version {}\n{commit}spec: {}", env!("CARGO_PKG_VERSION"), spec::VERSION)
 }
 
 /// Help goes to stdout and is no error; what can't be parsed is one line.
 fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
-        ErrorKind::DisplayHelp => {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print!("{error}");
             0
         }

@@ -158,9 +158,14 @@ impl Spec {
 impl Process {
     /// Reads the file of `exec --process`.
     pub fn read(path: &Path) -> Result<Process> {
-        let json = read_file(path)?;
-        from_json(&json).doing(|| path.display().to_string())
+        read_json(path)
     }
+}
+
+/// Reads a part of a config.json that is a file of its own.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let json = read_file(path)?;
+    from_json(&json).doing(|| path.display().to_string())
 }
 
 /// Reads a regular file whole. Anything else is refused unopened: opening a FIFO can take for ever.

@@ -18,7 +18,9 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Context, Error, Result};
+pub use join::{Entrance, SubCgroup};
+
+use crate::error::{Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, Layout};
 use crate::sys::Errno;
 use crate::sys::cgroup::{Version, version};

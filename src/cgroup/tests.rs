@@ -409,7 +409,7 @@ fn further_processes_follow_init() {
     for scratch in Scratch::all("exec") {
         scratch.create("{}").unwrap();
         let mut init = scratch.run("moved/here", "sleep 1000");
-        let entrance = scratch.cgroup.entrance(pid(&init)).unwrap();
+        let entrance = scratch.cgroup.entrance(pid(&init), &[]).unwrap();
         let mut child = scratch.run("", "sleep 1000");
         entrance.attach(pid(&child)).unwrap();
         let of = |child: &Child| fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
@@ -488,6 +488,6 @@ fn without_cgroups_only_what_was_asked_for_is_missed() {
     let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
     assert_eq!(error.to_string(), "linux.resources.devices: this host has no cgroups");
     none.cgroup.attach(1).unwrap();
-    assert!(none.cgroup.entrance(1).unwrap().unified.is_none());
+    assert!(none.cgroup.entrance(1, &[]).unwrap().unified.is_none());
     assert!(none.cgroup.freeze(soon()).is_err());
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{self, CgroupManager, Global};
 use crate::container::{self, CreateOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::path::PathBuf;
 
 /// Creates a container.
@@ -15,15 +15,13 @@ pub fn create(global: &Global, root: PathBuf, args: cli::Create) -> Result<u8> {
 
 /// The options of `create` and `run` as the container layer takes them.
 pub fn options(global: &Global, root: PathBuf, args: cli::Create, detach: bool) -> Result<CreateOptions> {
-    if args.pidfd_socket.is_some() {
-        return Err(Error::new("--pidfd-socket: not supported by this version"));
-    }
     Ok(CreateOptions {
         root,
         id: args.id,
         bundle: args.bundle,
         pid_file: args.pid_file,
         console_socket: args.console_socket,
+        pidfd_socket: args.pidfd_socket,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,

@@ -1,5 +1,6 @@
 //! `exec`
 
+use crate::cgroup::SubCgroup;
 use crate::cli::Exec;
 use crate::container::{self, Container, ExecOptions};
 use crate::error::{Error, Result};
@@ -8,13 +9,6 @@ use oci_spec::runtime::User;
 
 /// Runs a further program in a container; attached, it takes over its exit code.
 pub fn exec(container: &Container, args: Exec) -> Result<u8> {
-    for (flag, given) in
-        [("--pidfd-socket", args.pidfd_socket.is_some()), ("--cgroup", !args.cgroup.is_empty())]
-    {
-        if given {
-            return Err(Error::new(format!("{flag}: not supported by this version")));
-        }
-    }
     let process = match &args.process {
         Some(path) => Process::read(path)?,
         None => from_flags(container, &args)?,
@@ -23,6 +17,8 @@ pub fn exec(container: &Container, args: Exec) -> Result<u8> {
         process,
         pid_file: args.pid_file,
         console_socket: args.console_socket,
+        pidfd_socket: args.pidfd_socket,
+        sub_cgroups: args.cgroup.iter().map(|text| SubCgroup::parse(text)).collect::<Result<_>>()?,
         preserve_fds: args.preserve_fds,
         detach: args.detach,
         ignore_paused: args.ignore_paused,

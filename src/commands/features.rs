@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::{capabilities, hooks, mount_options};
+use crate::seccomp;
 use crate::spec;
 use crate::sys::ns::Ns;
 use serde_json::json;
@@ -22,7 +23,14 @@ pub fn features() -> Result<u8> {
             "namespaces": namespaces,
             "capabilities": &capabilities::NAMES[..],
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
-            "seccomp": {"enabled": false},
+            "seccomp": {
+                "enabled": true,
+                "actions": seccomp::Action::NAMES,
+                "operators": seccomp::Operator::ALL.map(seccomp::Operator::name),
+                "archs": seccomp::Arch::ALL.map(seccomp::Arch::name),
+                "knownFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
+                "supportedFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
+            },
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},

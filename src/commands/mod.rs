@@ -7,10 +7,11 @@ mod features;
 mod list;
 mod ps;
 mod run;
+mod seccomp;
 mod spec;
 mod state;
 
-use crate::cli::{Cli, Command, Global, Kill};
+use crate::cli::{Cli, Command, Global, Kill, Seccomp};
 use crate::container::{self, Container};
 use crate::error::{Error, Result};
 use crate::sys::signal;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
         Command::Spec(args) => spec::spec(&args),
         Command::Features => features::features(),
+        Command::Seccomp(Seccomp::Explain(args)) => seccomp::explain(&args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `create`: the story of a container's beginning.
 
+use super::delete::run_poststop;
 use super::{Container, InitProcess, State, StateDir};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Context, Error, Result};
@@ -12,7 +13,7 @@ use crate::process::hooks::HookState;
 use crate::process::{create as init, notify};
 use crate::spec::Spec;
 use crate::sys::{Errno, file, socket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The copy of config.json in the state directory, from which later commands take hooks and what `exec` inherits.
@@ -31,6 +32,8 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// The socket that takes the terminal.
     pub console_socket: Option<PathBuf>,
+    /// The socket that takes a pidfd of init.
+    pub pidfd_socket: Option<PathBuf>,
     /// Chroot instead of pivot_root.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -67,13 +70,13 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let spec = Spec::read(&bundle)?;
     let host = Host::probe()?;
     let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };
-    let plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;
+    let mut plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;
     for warning in &plan.warnings {
         log::line(log::Level::Warning, warning);
     }
-    let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let dir = StateDir::create(&options.root, &options.id)?;
     let mut undo = Undo { dir: &dir, kept: false };
+    let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone(), host.euid)?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.save(&state)?;
@@ -84,7 +87,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     }
     let mut attached = match options.detach {
         true => None,
-        false => Some(Attached::begin(plan.process.terminal, !options.no_subreaper)?),
+        false => Some(Attached::begin(&mut plan.process, !options.no_subreaper)?),
     };
     let hook_state = hook_state(&state);
     let new_init = init::create(init::Request {
@@ -94,11 +97,21 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         state_dir: dir.fd(),
         console: console(options, &mut attached)?,
         hook_state: &hook_state,
+    });
+    let new_init = new_init.inspect_err(|error| {
+        // "If any prestart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at" its
+        // end, where the poststop hooks are; likewise of createRuntime and createContainer hooks: runtime.md, lifecycle.
+        if error.is_about("hooks.") {
+            run_poststop(&plan.hooks.poststop, &hook_state);
+        }
     })?;
     state.init = Some(InitProcess::of(new_init.pid)?);
     dir.save(&state)?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, new_init.pid)?;
+    }
+    if let Some(path) = &options.pidfd_socket {
+        send_pidfd(path, new_init.pidfd()?)?;
     }
     let (init, held) = new_init.keep()?;
     undo.kept = true;
@@ -151,6 +164,13 @@ fn console(options: &CreateOptions, attached: &mut Option<Attached>) -> Result<O
     }
 }
 
+/// Sends a pidfd to the caller's socket.
+pub fn send_pidfd(path: &Path, pidfd: BorrowedFd) -> Result<()> {
+    let doing = || format!("--pidfd-socket {}", path.display());
+    let socket = socket::connect_stream(path).doing(doing)?;
+    socket::send(socket.as_fd(), b"pidfd", &[pidfd]).doing(doing)
+}
+
 /// Writes a pid where the caller looks for it, as one step: whoever sees the file sees the pid.
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let doing = || format!("--pid-file {}", path.display());
@@ -161,7 +181,7 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         .ok_or_else(|| Error::new("not a file name"))
         .doing(doing)?;
     let dir = file::open_dir(parent).doing(doing)?;
-    file::replace_at(std::os::fd::AsFd::as_fd(&dir), name, pid.to_string().as_bytes()).doing(doing)
+    file::replace_at(dir.as_fd(), name, pid.to_string().as_bytes()).doing(doing)
 }
 
 /// Removes the state directory of a container that did not come about.

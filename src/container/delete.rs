@@ -4,8 +4,8 @@ use super::create::hook_state;
 use super::{Container, StateDir, Status, check_id};
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::plan::hooks::Hooks;
-use crate::process::hooks;
+use crate::plan::hooks::{Hook, Hooks};
+use crate::process::hooks::{self, HookState};
 use crate::sys::file::{self, Interest};
 use crate::sys::{pidfd, signal};
 use std::os::fd::AsFd;
@@ -66,21 +66,19 @@ impl Container {
             cgroup.kill_all(signal::KILL, deadline)?;
         }
         cgroup.destroy(deadline)?;
-        self.run_poststop();
+        if let Ok(hooks) = self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
+            run_poststop(&hooks.poststop, &hook_state(&self.state));
+        }
         self.dir.remove()
     }
+}
 
-    /// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue": runtime.md.
-    fn run_poststop(&self) {
-        let hooks = match self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
-            Ok(hooks) => hooks.poststop,
-            Err(_) => return,
-        };
-        let state = hook_state(&self.state).json("stopped", 0);
-        for hook in &hooks {
-            if let Err(error) = hooks::run(std::slice::from_ref(hook), &state).doing(|| "poststop".into()) {
-                log::line(log::Level::Warning, &error.to_string());
-            }
+/// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue": runtime.md.
+pub fn run_poststop(hooks: &[Hook], state: &HookState) {
+    let json = state.json("stopped", 0);
+    for hook in hooks {
+        if let Err(error) = hooks::run(std::slice::from_ref(hook), &json).doing(|| "poststop".into()) {
+            log::line(log::Level::Warning, &error.to_string());
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `exec`: a further process in a container.
 
-use super::create::write_pid_file;
+use super::create::{hook_state, send_pidfd, write_pid_file};
 use super::{Container, Status};
+use crate::cgroup::SubCgroup;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan;
 use crate::plan::process::Process;
+use crate::plan::seccomp::Seccomp;
 use crate::process::attach::Attached;
 use crate::process::exec;
 use crate::spec;
@@ -24,6 +26,10 @@ pub struct ExecOptions {
     pub pid_file: Option<PathBuf>,
     /// The socket that takes its terminal.
     pub console_socket: Option<PathBuf>,
+    /// The socket that takes a pidfd of it.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Cgroups below the container's own to enter: of some controllers of cgroup v1, or of all hierarchies.
+    pub sub_cgroups: Vec<SubCgroup>,
     /// Descriptors after 2 that it inherits.
     pub preserve_fds: u32,
     /// The command ends before the process does.
@@ -49,27 +55,37 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     let pidfd = state.open_init()?.ok_or_else(stopped)?;
     let host = Host::probe()?;
     let mut warnings = Vec::new();
-    let plan = Process::new(&options.process, &host, &plan_options(container, &options), &mut warnings)?;
+    let mut plan = Process::new(&options.process, &host, &plan_options(container, &options), &mut warnings)?;
+    // A process that joins the container is held to the same calls; only its own no_new_privs tells when the filter comes into force.
+    let linux = container.spec()?.linux;
+    let filter = linux.as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = filter.map(|seccomp| Seccomp::new(seccomp, plan.no_new_privs, &mut warnings)).transpose()?;
     for warning in &warnings {
         log::line(log::Level::Warning, warning);
     }
-    let mut attached = if options.detach { None } else { Some(Attached::begin(plan.terminal, false)?) };
+    let mut attached = if options.detach { None } else { Some(Attached::begin(&mut plan, false)?) };
     let console = match (&options.console_socket, &mut attached) {
         (Some(path), _) => Some(socket::connect_stream(path).doing(|| "--console-socket".into())?),
         (None, Some(attached)) => attached.console_end()?,
         (None, None) => None,
     };
+    let entrance = state.cgroup.entrance(init.pid, &options.sub_cgroups)?;
     let (pid, process) = exec::exec(exec::Request {
         plan: &plan,
+        filter: filter.as_ref(),
+        state: hook_state(state).value("running", init.pid),
         host: &host,
-        cgroup: &state.cgroup,
-        init: (init.pid, pidfd.as_fd()),
+        entrance: &entrance,
+        init: pidfd.as_fd(),
         namespaces: state.namespaces,
         root_ids: state.root_ids,
         console,
     })?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, pid)?;
+    }
+    if let Some(path) = &options.pidfd_socket {
+        send_pidfd(path, process.as_fd())?;
     }
     attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
 }

@@ -10,7 +10,7 @@ mod signal;
 mod start;
 mod state;
 
-pub use create::{CreateOptions, Created, create, listen_fds};
+pub use create::{CreateOptions, create, listen_fds};
 pub use delete::delete;
 pub use exec::{ExecOptions, exec};
 pub use state::{InitProcess, State, Status};
@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::Spec;
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -185,7 +185,13 @@ fn open_root(root: &Path) -> Result<OwnedFd> {
         other => other,
     };
     let fd = opened.doing(doing)?;
-    if file::stat(fd.as_fd())?.mode & 0o022 != 0 {
+    let about = file::stat(fd.as_fd())?;
+    // A symbolic link can be led elsewhere by its owner.
+    let link = std::fs::symlink_metadata(root).map_err(|error| Error::new(Errno::from(error).to_string()));
+    if [about.uid, link.doing(doing)?.uid()].iter().any(|owner| *owner != cred::euid()) {
+        return Err(Error::new("belongs to another user").doing(doing()));
+    }
+    if about.mode & 0o022 != 0 {
         return Err(Error::new("others than its owner can write to it").doing(doing()).hint("chmod go-w"));
     }
     Ok(fd)

@@ -13,7 +13,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod process;
 pub mod rootfs;
-// pub mod seccomp;
+pub mod seccomp;
 pub mod sysctl;
 
 use crate::error::{Error, Result};
@@ -28,6 +28,7 @@ use namespaces::Namespaces;
 use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxPersonality, LinuxPersonalityDomain};
 use process::{NOTIFY_SOCKET, Process};
 use rootfs::{DeviceStep, Root};
+use seccomp::Seccomp;
 use std::path::{Path, PathBuf};
 use sysctl::Sysctl;
 
@@ -87,6 +88,8 @@ pub struct Plan {
     pub personality: Option<u64>,
     /// Its cgroup.
     pub cgroup: CgroupPlan,
+    /// The filter of its system calls.
+    pub seccomp: Option<Seccomp>,
     /// The container's own process.
     pub process: Process,
     /// Programs run at the turning points of the container's life.
@@ -135,6 +138,11 @@ impl Plan {
             sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
             personality: linux.personality().as_ref().map(|p| personality(p, &mut warnings)),
             cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
+            seccomp: linux
+                .seccomp()
+                .as_ref()
+                .map(|seccomp| Seccomp::new(seccomp, process.no_new_privs, &mut warnings))
+                .transpose()?,
             hooks: Hooks::new(spec.hooks.as_ref())?,
             namespaces,
             mounts,
@@ -152,7 +160,6 @@ fn missing(field: &str, hint: &str) -> Error {
 fn check_supported(linux: &Linux) -> Result<()> {
     let rdt = linux.intel_rdt().as_ref();
     for (field, present) in [
-        ("seccomp", linux.seccomp().is_some()),
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
         ("memoryPolicy", linux.memory_policy().is_some()),
         ("netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),

@@ -34,7 +34,7 @@ impl Root {
             return Err(Error::new("missing").field("root.path"));
         }
         Ok(Root {
-            path: options.bundle.join(root.path()),
+            path: options.bundle.join(root.path()).components().collect(),
             readonly: root.readonly().unwrap_or(false),
             propagation: root_propagation(propagation.unwrap_or_default())?,
             no_pivot: options.no_pivot,

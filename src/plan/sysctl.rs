@@ -13,6 +13,8 @@ pub struct Sysctl {
     pub path: String,
     /// What to write: one line, without its newline.
     pub value: String,
+    /// The kind of namespace that it belongs to.
+    pub namespace: Ns,
     /// `linux.sysctl.net.ipv4.ip_forward`
     pub field: String,
 }
@@ -30,17 +32,17 @@ pub fn plan(linux: &Linux, namespaces: &Namespaces, has_domainname: bool) -> Res
     let sysctl = |(name, value): (&String, &String)| {
         let field = format!("linux.sysctl.{name}");
         one(name, value, namespaces, has_domainname)
-            .map(|(path, value)| Sysctl { path, value, field: field.clone() })
+            .map(|(path, value, namespace)| Sysctl { path, value, namespace, field: field.clone() })
             .field(|| field)
     };
     given.into_iter().map(sysctl).collect()
 }
 
-/// Path and value of one parameter.
-fn one(name: &str, value: &str, namespaces: &Namespaces, has_domainname: bool) -> Result<(String, String)> {
+/// Path, value and namespace of one parameter.
+fn one(name: &str, value: &str, namespaces: &Namespaces, has_domainname: bool) -> Result<(String, String, Ns)> {
     let path = path(name)?;
-    check_namespace(&path, namespaces, has_domainname)?;
-    Ok((path, line(value)?.to_owned()))
+    let namespace = check_namespace(&path, namespaces, has_domainname)?;
+    Ok((path, line(value)?.to_owned(), namespace))
 }
 
 /// The path of a parameter. Both forms of sysctl(8) are known: where a dot comes first, dots separate and a
@@ -69,7 +71,7 @@ fn line(value: &str) -> Result<&str> {
     }
 }
 
-fn check_namespace(path: &str, namespaces: &Namespaces, has_domainname: bool) -> Result<()> {
+fn check_namespace(path: &str, namespaces: &Namespaces, has_domainname: bool) -> Result<Ns> {
     let kind = match path.split_once('/') {
         Some(("kernel", "hostname")) => {
             return Err(Error::new("the host name has a field of its own").hint("use hostname"));
@@ -84,7 +86,7 @@ fn check_namespace(path: &str, namespaces: &Namespaces, has_domainname: bool) ->
         _ => return Err(Error::new("belongs to no namespace: it would change the host")),
     };
     match namespaces.contains(kind) {
-        true => Ok(()),
+        true => Ok(kind),
         false => Err(Error::new(format!(
             "the container has no {} namespace of its own: it would change the host",
             kind.name()
@@ -113,7 +115,8 @@ mod tests {
         ] {
             let plan = of(name, "1 2", &[Ns::Network]).unwrap();
             let field = format!("linux.sysctl.{name}");
-            assert_eq!(plan, [Sysctl { path: path.into(), value: "1 2".into(), field }]);
+            let namespace = Ns::Network;
+            assert_eq!(plan, [Sysctl { path: path.into(), value: "1 2".into(), namespace, field }]);
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::notify::Notify;
 use crate::error::{Context, Error, Result};
+use crate::plan::process::Process;
 use crate::sys::file::{self, Interest};
 use crate::sys::signal::{self, SignalFd};
 use crate::sys::tty::{self, Raw, Size};
-use crate::sys::{CallError, Errno, pidfd, process, socket};
+use crate::sys::{self, CallError, Errno, pidfd, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What an attached command sets up before the container's process exists: signals are caught from then on, and a terminal's master has
@@ -28,13 +29,20 @@ struct Pipe {
 const CHUNK: usize = 4096;
 
 impl Attached {
-    /// Begins to catch signals. With `subreaper` the orphans of the container become children of this process, which reaps them.
-    pub fn begin(terminal: bool, subreaper: bool) -> Result<Self> {
+    /// Begins to catch signals. The process's terminal is to have the size of the caller's, if there is one, from its beginning. With
+    /// `subreaper` the orphans of the container become children of this process, which reaps them.
+    pub fn begin(process: &mut Process, subreaper: bool) -> Result<Self> {
         signal::block_all()?;
         if subreaper {
-            process::become_subreaper()?;
+            sys::process::become_subreaper()?;
         }
-        let console = if terminal { Some(socket::pair()?) } else { None };
+        let [stdin, ..] = file::stdio();
+        if let Ok(size) = tty::size(stdin)
+            && process.terminal
+        {
+            process.console_size = Some((size.rows, size.columns));
+        }
+        let console = if process.terminal { Some(socket::pair()?) } else { None };
         Ok(Attached { signals: SignalFd::open()?, console })
     }
 
@@ -76,14 +84,14 @@ fn serve_signals(
         let mut waits = vec![(init.1, Interest::Read), (signals.as_fd(), Interest::Read)];
         let notify_at = notify.as_ref().map(|notify| push(&mut waits, notify.as_fd(), Interest::Read));
         let ready = file::poll(&waits, None)?;
+        if notify_at.is_some_and(|at| ready[at]) {
+            notify = pass_on(notify, init.0)?;
+        }
         if ready[0] {
             return Ok(pidfd::wait(init.1)?);
         }
         while let Some(number) = signals.next() {
             forward(number, init)?;
-        }
-        if notify_at.is_some_and(|at| ready[at]) {
-            notify = pass_on(notify, init.0)?;
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum FromInit {
     RunHooks,
     /// Init itself runs hooks now, which may take as long as they like.
     RunningHooks,
+    /// The system calls are filtered; the notification descriptor comes along.
+    Listener,
     /// All is set up but the step into the program.
     Ready,
     /// A step failed, and the process is ending.
@@ -50,8 +52,8 @@ impl ToInit {
     }
 }
 
-/// Errors carry the tail of a hook's output at most.
-const MAX_MESSAGE: usize = 16 << 10;
+/// Far above an error of many parts, each of which is bounded.
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// The creator's end.
 #[derive(Debug)]

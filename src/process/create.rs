@@ -4,7 +4,7 @@
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState};
 use super::init::{self, Init};
-use super::{idmap, program, start};
+use super::{idmap, listener, program, start};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
@@ -69,6 +69,11 @@ impl Doomed {
         Doomed(Some(pidfd))
     }
 
+    /// Its pidfd.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
     /// Lets the process live.
     pub fn spare(mut self) -> Option<OwnedFd> {
         self.0.take()
@@ -117,6 +122,11 @@ impl Drop for NewCgroup<'_> {
 }
 
 impl NewInit<'_> {
+    /// The descriptor of the process.
+    pub fn pidfd(&self) -> Result<BorrowedFd<'_>> {
+        self.process.pidfd().ok_or_else(|| Error::new("init was spared already"))
+    }
+
     /// Lets init outlive its creator: the container is on record.
     pub fn keep(mut self) -> Result<(OwnedFd, Held)> {
         self.held.channel.send(ToInit::Kept)?;
@@ -131,6 +141,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     let Request { plan, host, cgroup, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
     let joins = open_joins(&namespaces.join)?;
+    refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
     let cgroup_fd = cgroup.create(&plan.cgroup)?;
     let guard = NewCgroup { cgroup, kept: false };
@@ -204,6 +215,29 @@ fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
             }
         };
     joins.iter().map(open).collect()
+}
+
+/// What config.json changes in a namespace that the container joins must not be a change of the host: a path may lead to the runtime's
+/// own namespace.
+fn refuse_hosts_own(plan: &Plan, joins: &[OwnedFd]) -> Result<()> {
+    let is_hosts = |kind: Ns| -> Result<bool> {
+        let Some((_, fd)) = plan.namespaces.join.iter().zip(joins).find(|(join, _)| join.kind == kind) else {
+            return Ok(false);
+        };
+        let own = file::open_read(Path::new(&format!("/proc/self/ns/{}", kind.proc_name())))?;
+        Ok(file::stat(fd.as_fd())?.inode == file::stat(own.as_fd())?.inode)
+    };
+    let refuse = |kind: Ns, field: &str| match is_hosts(kind)? {
+        true => Err(Error::new(format!("the {} namespace to join is the host's own", kind.name())).field(field)),
+        false => Ok(()),
+    };
+    plan.sysctl.iter().try_for_each(|sysctl| refuse(sysctl.namespace, &sysctl.field))?;
+    for (name, field) in [(&plan.hostname, "hostname"), (&plan.domainname, "domainname")] {
+        if name.is_some() {
+            refuse(Ns::Uts, field)?;
+        }
+    }
+    Ok(())
 }
 
 /// The clone that becomes init. A process is born into the PID namespace that its parent has chosen for its children, so that one to
@@ -314,6 +348,12 @@ fn converse(channel: &CreatorEnd, pid: i32, process: &Doomed, plan: &Plan, hook_
                 channel.send(ToInit::HooksDone)?;
             }
             Some((FromInit::RunningHooks, _)) => patience = None,
+            Some((FromInit::Listener, fds)) => {
+                let filter = plan.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
+                for (to, fd) in filter.into_iter().zip(fds) {
+                    listener::hand_on(to, fd.as_fd(), pid, &hook_state.value("creating", pid))?;
+                }
+            }
             Some((FromInit::Ready, _)) => return Ok(()),
             Some((FromInit::Failed(error), _)) => return Err(error),
             Some((FromInit::Relayed { .. }, _)) => return Err(Error::new("init spoke out of turn")),

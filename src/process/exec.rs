@@ -1,16 +1,18 @@
 //! A further process in a container: both sides of its creation.
 
+use super::listener;
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::create::{Doomed, equip_process};
 use super::init::{become_root, send_terminal, take_terminal};
 use super::program::{self, Program};
-use crate::cgroup::Cgroup;
+use crate::cgroup::Entrance;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::process::Process;
+use crate::plan::seccomp::Seccomp;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
-use crate::sys::{file, keyring, pidfd, process, signal, tty};
+use crate::sys::{file, keyring, process, signal, tty};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -20,12 +22,16 @@ use std::time::Duration;
 pub struct Request<'a> {
     /// The process.
     pub plan: &'a Process,
+    /// The filter of its system calls, the container's own.
+    pub filter: Option<&'a Seccomp>,
+    /// The container's state, for who listens to the filter.
+    pub state: serde_json::Value,
     /// The host.
     pub host: &'a Host,
-    /// The container's cgroup.
-    pub cgroup: &'a Cgroup,
-    /// The container's init.
-    pub init: (i32, BorrowedFd<'a>),
+    /// Where it enters the container's cgroup.
+    pub entrance: &'a Entrance,
+    /// A pidfd of the container's init.
+    pub init: BorrowedFd<'a>,
     /// The namespaces that the container does not share with the runtime.
     pub namespaces: NsSet,
     /// The ids that own the container's user namespace, inside of it.
@@ -41,14 +47,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
-    let entrance = request.cgroup.entrance(request.init.0)?;
+    let entrance = request.entrance;
     let pid = NsSet::default().with(Ns::Pid);
     // A process is born into the PID namespace that its parent has chosen for its children. Where the runtime may not choose it,
     // being nobody outside the container's user namespace, a relay joins everything first.
     let direct = request.host.can_mount;
     let own = if direct && request.namespaces.has(Ns::Pid) {
         let own = file::open_read(Path::new("/proc/self/ns/pid"))?;
-        ns::join(request.init.1, pid)?;
+        ns::join(request.init, pid)?;
         Some(own)
     } else {
         None
@@ -73,15 +79,23 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     entrance.attach(pid)?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
     channel.send(ToInit::Go)?;
-    await_program(&channel, &process)?;
+    await_program(&channel, &process, |fd| {
+        let to = request.filter.and_then(|filter| filter.listener.as_ref());
+        to.map_or(Ok(()), |to| listener::hand_on(to, fd.as_fd(), pid, &request.state))
+    })?;
     let pidfd = process.spare().ok_or_else(|| Error::new("the process was spared twice"))?;
     Ok((pid, pidfd))
 }
 
-fn await_program(channel: &CreatorEnd, process: &Doomed) -> Result<()> {
+fn await_program(
+    channel: &CreatorEnd,
+    process: &Doomed,
+    hand_on: impl Fn(OwnedFd) -> Result<()>,
+) -> Result<()> {
     let mut ready = false;
     loop {
         match channel.receive(Some(PATIENCE), "the new process")? {
+            Some((FromInit::Listener, fds)) => fds.into_iter().try_for_each(&hand_on)?,
             Some((FromInit::Ready, _)) => ready = true,
             Some((FromInit::Failed(error), _)) => return Err(error),
             Some(_) => return Err(Error::new("the new process spoke out of turn")),
@@ -106,7 +120,7 @@ fn newcomer(request: Request, end: InitEnd, ignored_signals: u64, direct: bool) 
 
 fn enter(request: &Request, end: &InitEnd, direct: bool) -> Result<()> {
     process::die_with_parent(true)?;
-    let (_, init) = request.init;
+    let init = request.init;
     let mut needed = vec![end.as_fd(), init];
     needed.extend(request.console.as_ref().map(AsFd::as_fd));
     // What else the runtime has open could lead the container's processes out, if they may trace this one.
@@ -127,7 +141,7 @@ fn enter(request: &Request, end: &InitEnd, direct: bool) -> Result<()> {
 }
 
 fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Result<Infallible> {
-    let Request { plan, host, root_ids, console, .. } = request;
+    let Request { plan, filter, host, root_ids, console, .. } = request;
     if let Some((uid, gid)) = root_ids {
         become_root(uid, gid, host)?;
     }
@@ -143,7 +157,10 @@ fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Resu
         send_terminal(&pty, plan.console_size, console)?;
         take_terminal(pty.slave.as_fd())?;
     }
-    let program = Program::prepare(plan, host, ignored_signals)?;
+    let (program, listener) = Program::prepare(plan, filter, host, ignored_signals)?;
+    if let Some(fd) = listener {
+        end.send(&FromInit::Listener, &[fd.as_fd()])?;
+    }
     process::die_with_parent(false)?;
     end.send(&FromInit::Ready, &[])?;
     let report = program::beyond_preserved(end.as_fd(), plan.preserve_fds)?;

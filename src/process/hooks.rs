@@ -31,17 +31,21 @@ pub struct HookState {
 }
 
 impl HookState {
-    /// The state as JSON. `pid` is that of the container's process in the pid namespace that the hook runs in.
+    /// The state as text.
     pub fn json(&self, status: &str, pid: i32) -> Vec<u8> {
-        let state = serde_json::json!({
+        self.value(status, pid).to_string().into_bytes()
+    }
+
+    /// The state as JSON. `pid` is that of the container's process in the pid namespace that the hook runs in.
+    pub fn value(&self, status: &str, pid: i32) -> serde_json::Value {
+        serde_json::json!({
             "ociVersion": self.oci_version,
             "id": self.id,
             "status": status,
             "pid": pid,
             "bundle": self.bundle,
             "annotations": self.annotations,
-        });
-        state.to_string().into_bytes()
+        })
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Init<'a> {
 /// How long `start` may take to say its one word once it has connected.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
-impl Init<'_> {
+impl<'a> Init<'a> {
     /// Becomes the container's process. Never returns: what goes wrong is reported to the creator, or to `start`.
     pub fn run(mut self) -> ! {
         let outcome = self.set_up().and_then(|program| {
@@ -57,7 +57,7 @@ impl Init<'_> {
         }
     }
 
-    fn set_up(&mut self) -> Result<Program> {
+    fn set_up(&mut self) -> Result<Program<'a>> {
         process::die_with_parent(true)?;
         self.channel.expect(ToInit::Go)?;
         self.enter_namespaces()?;
@@ -75,7 +75,12 @@ impl Init<'_> {
         if let Some(slave) = terminal {
             take_terminal(slave.as_fd())?;
         }
-        let program = Program::prepare(&self.plan.process, self.host, self.ignored_signals)?;
+        let filter = self.plan.seccomp.as_ref();
+        let (program, listener) =
+            Program::prepare(&self.plan.process, filter, self.host, self.ignored_signals)?;
+        if let Some(fd) = listener {
+            self.channel.send(&FromInit::Listener, &[fd.as_fd()])?;
+        }
         // Nothing of the host stays open while init waits, and the many descriptors of the root file system go in one call.
         let first_other = self.plan.process.preserve_fds.saturating_add(3);
         file::close_others(first_other, &[self.channel.as_fd(), self.listener.as_fd()])?;
@@ -91,16 +96,17 @@ impl Init<'_> {
         }
         join(&namespaces.join, &self.joins)?;
         self.joins.clear();
+        if new_time {
+            // Before the ids change, too: after that a process's own files of proc belong to root of the host.
+            enter_new_time(namespaces.time_offsets.as_deref())?;
+            process::hide_from_tracers()?;
+        }
         if let Some((uid, gid)) = namespaces.root_ids {
             become_root(uid, gid, self.host)?;
         }
         let later = namespaces.later();
         if !later.is_empty() {
             ns::unshare(later).field(|| "linux.namespaces".into())?;
-        }
-        if new_time {
-            enter_new_time(namespaces.time_offsets.as_deref())?;
-            process::hide_from_tracers()?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod hooks;
 mod idmap;
 mod init;
+mod listener;
 pub mod notify;
 mod program;
 pub mod start;

@@ -4,6 +4,7 @@
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::process::{Process, Rlimit};
+use crate::plan::seccomp::{Seccomp, When};
 use crate::security;
 use crate::sys::process::{self, CStrings};
 use crate::sys::{CallError, Errno, cred, file, path, signal};
@@ -14,16 +15,23 @@ use std::path::Path;
 
 /// A program that the process has become ready to execute.
 #[derive(Debug)]
-pub struct Program {
+pub struct Program<'a> {
+    filter: Option<&'a Seccomp>,
     path: CString,
     args: CStrings,
     env: CStrings,
     preserve_fds: u32,
 }
 
-impl Program {
-    /// Turns the process, which stands in the container's root, into what config.json says of it, up to the execve itself.
-    pub fn prepare(plan: &Process, host: &Host, ignored_signals: u64) -> Result<Self> {
+impl<'a> Program<'a> {
+    /// Turns the process, which stands in the container's root, into what config.json says of it, up to the execve itself. A filter
+    /// that has a listener comes into force here, and its notification descriptor comes back.
+    pub fn prepare(
+        plan: &Process,
+        filter: Option<&'a Seccomp>,
+        host: &Host,
+        ignored_signals: u64,
+    ) -> Result<(Self, Option<OwnedFd>)> {
         let root = file::open_dir(Path::new("/"))?;
         let mut env = plan.env.clone();
         if plan.home_unset {
@@ -36,6 +44,7 @@ impl Program {
         set_groups(plan, host)?;
         security::caps::drop_bounding(&plan.caps, host.last_cap)
             .field(|| "process.capabilities.bounding".into())?;
+        let mut listener = security::seccomp::install(filter, When::BeforeCaps)?;
         if plan.uid != 0 {
             cred::keep_capabilities(true)?;
         }
@@ -54,16 +63,20 @@ impl Program {
         signal::reset(ignored_signals)?;
         let path = find(&plan.args[0], plan.path.as_deref())?;
         let args = CStrings::new(plan.args.clone());
-        Ok(Program { path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds })
+        let program = Program { filter, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
+        if let Some(fd) = security::seccomp::install(filter, When::BeforeReady)? {
+            listener = Some(fd);
+        }
+        Ok((program, listener))
     }
 
     /// Executes the program. Every descriptor but the standard streams, the preserved ones and `report` is closed before, not by the
     /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
     /// whoever holds its other end. Comes back only with an error.
     pub fn execute(self, report: BorrowedFd) -> Error {
-        match self.close_others(report) {
-            Ok(()) => {}
-            Err(error) => return error,
+        let filtered = self.close_others(report).and_then(|()| security::seccomp::install(self.filter, When::BeforeExec));
+        if let Err(error) = filtered {
+            return error;
         }
         let error = process::execve(&self.path, &self.args, &self.env);
         let name = self.path.to_string_lossy().into_owned();

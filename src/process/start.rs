@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::sys::file::{self, Interest};
 use crate::sys::{CallError, Errno, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "start";
@@ -39,9 +40,13 @@ pub fn start(state_dir: BorrowedFd, init: BorrowedFd) -> Result<()> {
         return Err(Error::new("the container's init ended before it was started"));
     }
     let message = match socket::receive(socket.as_fd(), 64 << 10) {
-        // Init ended, or has executed the program, without having taken our word from its queue.
+        // Init has not taken our word from its queue: it ended, or took that of a `start` that was killed and has executed the program.
         Err(CallError { errno: Errno::ECONNRESET, .. }) => {
-            return Err(Error::new("the container's init ended before it was started"));
+            let ended = file::poll(&[(init, Interest::Read)], Some(Instant::now()))?[0];
+            return Err(Error::new(match ended {
+                true => "the container's init ended before it was started",
+                false => "cannot start an already running container",
+            }));
         }
         other => other?,
     };

@@ -186,6 +186,11 @@ impl Arch {
         self.facts().wide
     }
 
+    /// The bits of an argument that are compared.
+    pub(super) const fn argument_bits(self) -> u64 {
+        if self.is_wide() { u64::MAX } else { 0xffff_ffff }
+    }
+
     /// Whether the low half of a 64-bit argument comes first.
     pub(super) const fn is_little_endian(self) -> bool {
         self.audit() & AUDIT_LE != 0

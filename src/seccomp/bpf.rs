@@ -2,26 +2,14 @@
 //! how to print one. See `Documentation/networking/filter.rst` and `Documentation/userspace-api/seccomp_filter.rst`
 //! of the kernel.
 //!
-//! seccompiler has the same struct as `sock_filter`; its compiler cannot express an OCI profile, and for one
+//! seccompiler has the same instruction as `sock_filter`; its compiler cannot express an OCI profile, and for one
 //! struct of four fields this program does not depend on it.
 
 use super::arch::Arch;
 use super::policy::Action;
 use std::fmt;
 
-/// An instruction, laid out as `struct sock_filter` of `linux/filter.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct Instruction {
-    /// What to do.
-    pub code: u16,
-    /// How many instructions to skip if a comparison holds.
-    pub jt: u8,
-    /// How many instructions to skip if it does not.
-    pub jf: u8,
-    /// The operand.
-    pub k: u32,
-}
+pub use crate::sys::seccomp::Instruction;
 
 /// `A = the 32-bit word of seccomp_data at offset k`
 pub const LOAD: u16 = 0x20;

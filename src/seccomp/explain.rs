@@ -175,7 +175,7 @@ fn condition_text(conditions: &[Condition]) -> String {
 
 /// Whether an argument meets a condition.
 fn holds(condition: &Condition, arg: u64, arch: Arch) -> bool {
-    let bits = if arch.is_wide() { u64::MAX } else { u32::MAX.into() };
+    let bits = arch.argument_bits();
     let (arg, value, value_two) = (arg & bits, condition.value & bits, condition.value_two & bits);
     match condition.op {
         Operator::Ne => arg != value,

@@ -25,7 +25,7 @@ mod resolve;
 mod table;
 
 pub use arch::Arch;
-pub use compile::{Program, compile};
+pub use compile::compile;
 pub use explain::explain;
 pub(crate) use policy::EPERM;
 pub use policy::{Action, Condition, Flag, Listener, MAX_ERRNO, Operator, Policy, Rule};

@@ -4,7 +4,8 @@
 //! The specification leaves open what several rules on one call mean. The reading here is the one that
 //! profiles are written for, runc's with libseccomp: rules whose action is the default action are left out;
 //! if a rule without conditions is left, the first such decides alone; otherwise the first rule whose
-//! conditions are met does, and the default action if none is.
+//! conditions are met does, and the default action if none is. A masked comparison whose mask has no bit
+//! that the architecture compares is no condition.
 
 use super::arch::Arch;
 use super::policy::{Action, Condition, Operator, Policy, Rule};
@@ -64,12 +65,14 @@ impl Claim {
 /// the order of the profile.
 pub(super) struct Claims<'a> {
     names: &'a Names,
+    arch: Arch,
     claims: Vec<Claim>,
 }
 
 /// The claims on one number.
 pub(super) struct Claimed<'a> {
     names: &'a Names,
+    arch: Arch,
     claims: &'a [Claim],
 }
 
@@ -100,20 +103,20 @@ impl<'a> Claims<'a> {
             }
         }
         claims.sort_unstable();
-        Claims { names, claims }
+        Claims { names, arch, claims }
     }
 
     /// The numbers with the claims on each, in ascending order.
     pub(super) fn numbers(&self) -> impl Iterator<Item = (u32, Claimed<'_>)> {
         let on_one = self.claims.chunk_by(|a, b| a.number() == b.number());
-        on_one.map(|claims| (claims[0].number(), Claimed { names: self.names, claims }))
+        on_one.map(|claims| (claims[0].number(), Claimed { names: self.names, arch: self.arch, claims }))
     }
 
     /// The claims on one number.
     pub(super) fn on(&self, number: u32) -> Claimed<'_> {
         let start = self.claims.partition_point(|claim| claim.number() < number);
         let end = self.claims.partition_point(|claim| claim.number() <= number);
-        Claimed { names: self.names, claims: &self.claims[start..end] }
+        Claimed { names: self.names, arch: self.arch, claims: &self.claims[start..end] }
     }
 
     /// The newest system call that the profile names for this architecture: what is above it was not known
@@ -132,19 +135,19 @@ impl Claimed<'_> {
 
     /// The cases to go through in order; the default action is for calls that meet none.
     pub(super) fn cases(&self, policy: &Policy) -> Vec<Case> {
-        let rules = self.claims.iter().map(|claim| (*claim, self.rule(*claim)));
-        let effective = rules.filter(|(_, rule)| policy.rules[*rule].action != policy.default);
-        let alone = effective
-            .clone()
-            .find(|(claim, rule)| !claim.is_multiplexed() && policy.rules[*rule].conditions.is_empty());
-        if let Some((_, rule)) = alone {
-            return vec![Case { conditions: Vec::new(), action: policy.rules[rule].action, rule }];
+        let mut all = Vec::new();
+        for claim in self.claims {
+            let rule = self.rule(*claim);
+            if policy.rules[rule].action != policy.default {
+                let syscall = self.names.known[claim.place()].1;
+                let inner = if claim.is_multiplexed() { syscall.multiplexed() } else { None };
+                all.extend(cases(&policy.rules[rule], rule, inner, self.arch));
+            }
         }
-        let inner = |claim: Claim| {
-            let syscall = self.names.known[claim.place()].1;
-            if claim.is_multiplexed() { syscall.multiplexed() } else { None }
-        };
-        effective.flat_map(|(claim, rule)| cases(&policy.rules[rule], rule, inner(claim))).collect()
+        match all.iter().position(|case| case.conditions.is_empty()) {
+            Some(alone) => vec![all.swap_remove(alone)],
+            None => all,
+        }
     }
 
     /// The rule, if only one speaks of this number, and not of a call inside it.
@@ -157,7 +160,7 @@ impl Claimed<'_> {
 }
 
 /// What one rule says of one number.
-fn cases(rule: &Rule, index: usize, inner: Option<Multiplexed>) -> impl Iterator<Item = Case> {
+fn cases(rule: &Rule, index: usize, inner: Option<Multiplexed>, arch: Arch) -> impl Iterator<Item = Case> {
     let repeated =
         rule.conditions.iter().enumerate().any(|(i, condition)| {
             rule.conditions[..i].iter().any(|earlier| earlier.index == condition.index)
@@ -169,6 +172,7 @@ fn cases(rule: &Rule, index: usize, inner: Option<Multiplexed>) -> impl Iterator
     };
     let action = rule.action;
     alternatives.into_iter().map(move |mut conditions| {
+        conditions.retain(|condition| condition.op != Operator::MaskedEq || condition.value & arch.argument_bits() != 0);
         if let Some(inner) = inner {
             // As libseccomp does it. The multiplexed call's own arguments are in memory, where no filter sees
             // them; conditions on argument 0 cannot be kept, and those on the others, which are left in

@@ -7,6 +7,9 @@ use std::os::fd::RawFd;
 /// this program counts on, [`prepare`] does when it is called.
 macro_rules! entry {
     ($run:path) => {
+        // The program of a unit test is not this one, but it holds it.
+        #[cfg(test)]
+        const _: fn() -> u8 = $run;
         // SAFETY: no other function of the program is called "main", and this is its C signature.
         #[allow(unsafe_code)]
         #[cfg(not(test))]

@@ -57,7 +57,8 @@ pub fn read_at(dir: BorrowedFd, name: &str, limit: u64) -> Result<Vec<u8>> {
 
 /// Reads a file to its end, at most `limit` bytes of it.
 pub fn read(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // What is read here mostly fits, and takes one read and one more for its end.
+    let mut content = Vec::with_capacity(4096);
     let file = std::fs::File::from(fd);
     (&file).take(limit).read_to_end(&mut content).called(|| format!("read({})", shown(file.as_fd())))?;
     Ok(content)
@@ -132,8 +133,6 @@ pub enum Interest {
     Write,
     /// An exceptional condition: a change of a cgroup's or a proc file.
     Priority,
-    /// Nothing but the end of the other side.
-    Hangup,
 }
 
 /// Waits until one of the descriptors is ready, or the deadline has passed; tells which ones are. Without a deadline it waits for ever.
@@ -145,7 +144,6 @@ pub fn poll(fds: &[(BorrowedFd, Interest)], deadline: Option<Instant>) -> Result
             Interest::Read => libc::POLLIN,
             Interest::Write => libc::POLLOUT,
             Interest::Priority => libc::POLLPRI,
-            Interest::Hangup => 0,
         },
         revents: 0,
     };

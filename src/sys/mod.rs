@@ -24,6 +24,7 @@ pub mod pidfd;
 pub mod proc;
 pub mod process;
 pub mod seal;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod tty;
@@ -61,10 +62,8 @@ errnos!(
     EEXIST,
     EINTR,
     EINVAL,
-    EIO,
     EISDIR,
     ELOOP,
-    EMFILE,
     ENODEV,
     ENOENT,
     ENOEXEC,
@@ -72,14 +71,10 @@ errnos!(
     ENOTDIR,
     ENOTEMPTY,
     ENOTTY,
-    ENXIO,
     EOPNOTSUPP,
     EPERM,
-    EPIPE,
     EROFS,
-    ESRCH,
-    ETIMEDOUT,
-    EXDEV
+    ESRCH
 );
 
 impl Errno {

@@ -44,6 +44,15 @@ impl Ns {
         }
     }
 
+    /// Its name in `/proc/PID/ns`.
+    pub const fn proc_name(self) -> &'static str {
+        match self {
+            Ns::Mount => "mnt",
+            Ns::Network => "net",
+            other => other.name(),
+        }
+    }
+
     /// Its name in config.json.
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,12 +94,6 @@ impl NsSet {
     #[must_use]
     pub const fn minus(self, other: NsSet) -> Self {
         NsSet(self.0 & !other.0)
-    }
-
-    /// The kinds that are in both sets.
-    #[must_use]
-    pub const fn and(self, other: NsSet) -> Self {
-        NsSet(self.0 & other.0)
     }
 
     /// Whether there is no kind in it.

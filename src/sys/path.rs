@@ -4,7 +4,7 @@
 //! [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html), since Linux 5.6.
 
 use super::file::{leave_open, shown};
-use super::{CallError, Called, Errno, Result};
+use super::{Called, Errno, Result};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -146,11 +146,6 @@ impl CStrings {
         CStrings { strings }
     }
 
-    /// Adds one.
-    pub fn push(&mut self, string: CString) {
-        self.strings.push(string);
-    }
-
     fn pointers(&self) -> Vec<*const libc::c_char> {
         self.strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     }

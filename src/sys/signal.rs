@@ -4,10 +4,10 @@ use super::{Called, Result, check};
 use nix::sys::signal as nx;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// The number of a signal given as a number, or as a name with or without `SIG`, in any case: `9`, `KILL`, `SIGKILL`, `RTMIN+3`.
+/// The number of a signal given as a number (0 only asks whether the process is there), or as a name with or without `SIG`, in any case: `9`, `KILL`, `SIGKILL`, `RTMIN+3`.
 pub fn parse(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number);
+        return (0..=libc::SIGRTMAX()).contains(&number).then_some(number);
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -33,8 +33,6 @@ pub fn parse(text: &str) -> Option<i32> {
 
 /// `SIGKILL`
 pub const KILL: i32 = libc::SIGKILL;
-/// `SIGTERM`
-pub const TERM: i32 = libc::SIGTERM;
 /// `SIGCHLD`
 pub const CHLD: i32 = libc::SIGCHLD;
 /// `SIGWINCH`
@@ -113,7 +111,7 @@ mod tests {
             ("SIGRTMIN+3", Some(37)),
             ("RTMAX-1", Some(63)),
             ("SIGPOLL", Some(29)),
-            ("0", None),
+            ("0", Some(0)),
             ("65", None),
             ("-1", None),
             ("RTMIN+99", None),

@@ -350,7 +350,7 @@ fn mounts() {
             (
                 "/mounts/1",
                 json!({"destination": "/a", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]}),
-                &["mounts[1]", "idmap"],
+                &["mounts[1].options[1]", "id-mapped"],
             ),
         ],
     );

@@ -16,7 +16,7 @@ mod tty;
 
 pub use bundle::{Bundle, View};
 pub use cgroups::{Hierarchy, cgroups_named, hierarchies};
-pub use commands::{runtime, wait_until};
+pub use commands::{Running, runtime, wait_until};
 pub use host::{Need, skip_unless};
 pub use leftovers::processes_of;
 pub use mountinfo::{MountEntry, mounts};

@@ -1,7 +1,7 @@
 //! Filters made by libseccomp from the same profiles, fed to it as runc does.
 
-use crate::seccomp::Arch;
-use crate::seccomp::bpf::Instruction;
+use crate::seccomp::bpf::{Instruction, RETURN};
+use crate::seccomp::{Action, Arch};
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ fn build(
     let default = action(&profile["defaultAction"], &profile["defaultErrnoRet"]);
     let mut filter = ScmpFilterContext::new(default)?;
     // A filter has one byte order, so the host's architecture must be gone before another is added.
+    let is_little_endian = native.audit() & 0x4000_0000 != 0;
     let native = scmp_arch(native.name());
     if native != ScmpArch::native() {
         filter.remove_arch(ScmpArch::native())?;
@@ -49,10 +50,11 @@ fn build(
             }
         }
     }
-    export(&filter)
+    export(&filter, is_little_endian)
 }
 
-fn export(filter: &ScmpFilterContext) -> Result<Vec<Instruction>, Box<dyn std::error::Error>> {
+/// The program, which libseccomp writes in the byte order that it is for.
+fn export(filter: &ScmpFilterContext, is_little_endian: bool) -> Result<Vec<Instruction>, Box<dyn std::error::Error>> {
     use std::io::{Read, Seek};
     let path = std::env::temp_dir().join(format!(
         "seccomp-{}-{:?}",
@@ -65,12 +67,18 @@ fn export(filter: &ScmpFilterContext) -> Result<Vec<Instruction>, Box<dyn std::e
     file.rewind()?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let instruction = |b: &[u8]| Instruction {
-        code: u16::from_ne_bytes([b[0], b[1]]),
-        jt: b[2],
-        jf: b[3],
-        k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+    let number = |b: &[u8]| {
+        let digit = |number: u32, byte: &u8| number << 8 | u32::from(*byte);
+        if is_little_endian { b.iter().rev().fold(0, digit) } else { b.iter().fold(0, digit) }
     };
+    let instruction =
+        |b: &[u8]| {
+            let code = number(&b[..2]) as u16;
+            // It leaves some return values in the byte order of the host.
+            let is_swapped = code == RETURN && Action::of_ret(number(&b[4..8])).is_none();
+            let k = if is_swapped { number(&b[4..8]).swap_bytes() } else { number(&b[4..8]) };
+            Instruction { code, jt: b[2], jf: b[3], k }
+        };
     Ok(bytes.chunks(8).map(instruction).collect())
 }
 

@@ -37,11 +37,11 @@ fn check(profile: &Value, program: &[Instruction], values: impl Iterator<Item = 
 fn jumps_beyond_255_instructions() {
     // Each action differs from its neighbour's, so that nothing can be left out, and the failing comparison of
     // the high half must jump over all of the others.
-    for count in [100, 126, 127, 128, 129, 250, 254, 255, 256, 257, 300, 600, 1100] {
+    for count in [100, 126, 127, 128, 129, 250, 254, 255, 256, 257, 300, 600] {
         let actions = ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRAP"];
         let profile = profile((0..count).map(|i| rule(3 * i, actions[i as usize % 3])).collect());
         let program = crate::compile(&profile, Arch::X86_64).unwrap();
-        check(&profile, &program, (0..3 * count + 3).chain([1 << 32, u64::MAX]));
+        check(&profile, &program, (0..3 * count).step_by(11).chain([3 * count - 3, 3 * count, 1 << 32, u64::MAX]));
     }
 }
 

@@ -108,12 +108,23 @@ impl Oracle {
         }
         let effective = || claims.iter().filter(|(rule, _)| self.rules[*rule].action != self.default);
         for (rule, inner) in effective() {
-            if inner.is_none() && self.rules[*rule].conditions.is_empty() {
+            if inner.is_none() && unconditional(&self.rules[*rule].conditions, narrow(*arch)) {
                 return self.rules[*rule].action;
             }
         }
         let met = |(rule, inner): &&Claim| met(&self.rules[*rule].conditions, *inner, args, narrow(*arch));
         effective().find(met).map_or(self.default, |(rule, _)| self.rules[*rule].action)
+    }
+
+    /// The different actions of the rules that a call meets; where there are several, their order decides.
+    pub fn met_actions(&self, arch: Arch, number: u32, args: &[u64; 6]) -> Vec<u32> {
+        let claims = self.claims.get(&(arch.name(), number)).map_or(&[][..], Vec::as_slice);
+        let met = |(rule, inner): &&Claim| met(&self.rules[*rule].conditions, *inner, args, narrow(arch));
+        let mut actions: Vec<u32> = claims.iter().filter(met).map(|(rule, _)| self.rules[*rule].action).collect();
+        actions.retain(|action| *action != self.default);
+        actions.sort_unstable();
+        actions.dedup();
+        actions
     }
 
     fn unclaimed(&self, arch: Arch, number: u32) -> u32 {
@@ -123,6 +134,18 @@ impl Oracle {
         let is_s390 = arch.name().starts_with("SCMP_ARCH_S390");
         if number > *newest || is_s390 && number == 0 { ENOSYS } else { self.default }
     }
+}
+
+/// Whether a rule has no conditions, or none that compares anything.
+fn unconditional(conditions: &[Condition], narrow: bool) -> bool {
+    let empty =
+        |c: &Condition| c.op == "SCMP_CMP_MASKED_EQ" && c.value & if narrow { 0xffff_ffff } else { u64::MAX } == 0;
+    if repeated(conditions) { conditions.iter().any(empty) } else { conditions.iter().all(empty) }
+}
+
+/// Whether two conditions are on one argument, so that each stands for a rule of its own.
+fn repeated(conditions: &[Condition]) -> bool {
+    (0..6).any(|index| conditions.iter().filter(|c| c.index == index).count() > 1)
 }
 
 /// Whether arguments meet a rule's conditions.
@@ -144,8 +167,7 @@ fn met(conditions: &[Condition], inner: Option<u64>, args: &[u64; 6], narrow: bo
     // Inside a multiplexer, argument 0 is the call; the call's own is out of sight.
     let is_call = inner.is_none_or(|call| args[0] & if narrow { 0xffff_ffff } else { u64::MAX } == call);
     let meets = |c: &Condition| if inner.is_some() && c.index == 0 { true } else { meets(&c) };
-    let repeated = (0..6).any(|index| conditions.iter().filter(|c| c.index == index).count() > 1);
-    is_call && if repeated { conditions.iter().any(meets) } else { conditions.iter().all(meets) }
+    is_call && if repeated(conditions) { conditions.iter().any(meets) } else { conditions.iter().all(meets) }
 }
 
 /// Architectures whose arguments have 32 bits; x32 counts among them.

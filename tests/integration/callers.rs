@@ -1,0 +1,333 @@
+//! The engines, played to the letter: the command lines of containerd's shim (go-runc), of conmon for Podman
+//! and CRI-O, and of Podman and CRI-O themselves; and what they read of the answers. A change that would
+//! break one of them fails here.
+
+use crate::harness::{Bundle, ConsoleSocket, Output, wait_until};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An engine's view of one container: the log file and the pid files are its own.
+struct Engine {
+    b: Bundle,
+    log: PathBuf,
+}
+
+impl Engine {
+    /// The options that containerd's shim gives with every command.
+    fn containerd(b: Bundle) -> Self {
+        let log = b.io().join("log.json");
+        let b = b.global("--log").global(log.to_str().unwrap()).global("--log-format").global("json");
+        b.write_config();
+        Engine { b, log }
+    }
+
+    /// What Podman tells conmon to give the runtime.
+    fn podman(b: Bundle) -> Self {
+        let log = b.io().join("oci-log");
+        let b = b.global(&format!("--log={}", log.display())).global("--log-format=json");
+        b.write_config();
+        Engine { b, log }
+    }
+
+    fn io(&self, name: &str) -> String {
+        self.b.io().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn dir(&self) -> String {
+        self.b.dir().to_str().unwrap().to_owned()
+    }
+
+    /// containerd reads the log entry by entry, and takes the last one of level `error`.
+    fn last_error(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let entries = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map(Result::unwrap);
+        let errors = entries.filter(|entry| entry["level"] == "error");
+        errors.last().map(|entry| entry["msg"].as_str().unwrap().to_owned())
+    }
+
+    /// Podman takes the whole log for one value.
+    #[track_caller]
+    fn only_entry(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap();
+        let entry: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(entry["level"], "error", "{text}");
+        assert!(entry["time"].as_str().unwrap().contains('T'), "{text}");
+        entry["msg"].as_str().unwrap().to_owned()
+    }
+
+    /// An engine that looks for a text does it in lower case or not at all.
+    #[track_caller]
+    fn refuses(&self, args: &[&str], texts: &[&str]) -> Output {
+        let out = self.b.cmd(args);
+        assert!(!out.status.success(), "{out}");
+        for text in texts {
+            assert!(out.stderr.contains(text), "{text:?}: {out}");
+            assert!(self.last_error().unwrap().contains(text), "{text:?}: {:?}", self.last_error());
+        }
+        out
+    }
+}
+
+/// A pid file holds the number and nothing else.
+#[track_caller]
+fn pid_in(path: impl AsRef<Path>) -> i32 {
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+fn process_json(engine: &Engine, args: &[&str]) -> String {
+    let process = json!({
+        "args": args, "cwd": "/", "env": ["PATH=/bin", "ADDED=1"], "user": {"uid": 0, "gid": 0},
+        "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]},
+    });
+    let path = engine.io("runc-process1234");
+    fs::write(&path, process.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn containerd_runs_a_container() {
+    let e = Engine::containerd(Bundle::idle());
+    let (pid_file, exec_pid_file) = (e.io("init.pid"), e.io("exec.pid"));
+    let id = e.b.id.as_str();
+    e.b.cmd(&["create", "--bundle", &e.dir(), "--pid-file", &pid_file, id]).ok();
+    let pid = pid_in(&pid_file);
+    assert!(Path::new(&format!("/proc/{pid}")).exists(), "it is written before create returns");
+    e.b.cmd(&["start", id]).ok();
+    wait_until("ready", || e.b.logs(0).contains("ready"));
+
+    let process = process_json(&e, &["/bin/sh", "-c", "echo $ADDED; exec sleep 100"]);
+    let before = e.b.cmd(&["exec", "--process", &process, "--detach", "--pid-file", &exec_pid_file, id]).ok();
+    assert_eq!(before.stderr, "");
+    let exec_pid = pid_in(&exec_pid_file);
+    let listed: Vec<i32> =
+        serde_json::from_str(&e.b.cmd(&["ps", "--format", "json", id]).ok().stdout).unwrap();
+    assert!(listed.contains(&pid) && listed.contains(&exec_pid), "{pid}, {exec_pid}: {listed:?}");
+
+    e.b.cmd(&["pause", id]).ok();
+    e.b.cmd(&["resume", id]).ok();
+    e.b.cmd(&["kill", id, "15"]).ok();
+    wait_until("it stops", || e.b.status() == "stopped");
+    // The shim kills all when init has ended; the runtime may say that nobody is there, in these words.
+    let all = e.b.cmd(&["kill", "--all", id, "9"]);
+    assert!(all.status.success() || all.stderr.contains("container not running"), "{all}");
+    e.b.cmd(&["delete", id]).ok();
+    assert_eq!(e.last_error(), None, "nothing went wrong");
+    e.b.assert_nothing_left();
+}
+
+#[test]
+fn containerd_gets_a_terminal() {
+    let e = Engine::containerd(Bundle::sh("tty").set("/process/terminal", true));
+    let console = ConsoleSocket::bind(&e.b);
+    let pid_file = e.io("init.pid");
+    let dir = e.dir();
+    let args =
+        ["create", "--bundle", &dir, "--pid-file", &pid_file, "--console-socket", console.arg(), &e.b.id];
+    e.b.cmd(&args).ok();
+    let mut terminal = console.receive();
+    e.b.cmd(&["start", &e.b.id]).ok();
+    terminal.read_until("/dev/");
+    e.b.cmd(&["delete", "--force", &e.b.id]).ok();
+    e.b.assert_nothing_left();
+}
+
+#[test]
+fn containerd_tells_errors_by_their_text() {
+    let e = Engine::containerd(Bundle::idle());
+    let (dir, id) = (e.dir(), e.b.id.as_str());
+    // `delete` and `kill` of what is gone: "no such container" for the shim.
+    e.refuses(&["kill", id, "9"], &["does not exist"]);
+    e.refuses(&["delete", id], &["does not exist"]);
+    e.b.cmd(&["delete", "--force", id]).ok();
+    e.b.cmd(&["create", "--bundle", &dir, "--pid-file", &e.io("pid"), id]).ok();
+    e.refuses(&["create", "--bundle", &dir, "--pid-file", &e.io("pid"), id], &["already exists"]);
+    e.b.cmd(&["start", id]).ok();
+    let process = process_json(&e, &["nosuch"]);
+    let exec = e.refuses(
+        &["exec", "--process", &process, "--detach", "--pid-file", &e.io("e.pid"), id],
+        &["executable file not found in $PATH"],
+    );
+    assert_eq!(exec.code(), 255);
+    assert!(!Path::new(&e.io("e.pid")).exists());
+    e.b.cmd(&["kill", id, "9"]).ok();
+    wait_until("it stops", || e.b.status() == "stopped");
+    // "already finished" for the shim.
+    e.refuses(&["kill", id, "9"], &["container not running"]);
+    e.refuses(&["exec", "--process", &process, "--detach", "--pid-file", &e.io("e.pid"), id], &["stopped"]);
+    e.b.cmd(&["delete", id]).ok();
+}
+
+/// dockerd makes an exit code of the text: 126 for what can't be executed, 127 for what is not there.
+#[test]
+fn docker_and_podman_tell_exit_codes_by_the_text() {
+    for (program, text) in [
+        ("nosuch", "executable file not found"),
+        ("/nosuch", "no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+        ("/etc", "is a directory"),
+    ] {
+        let e = Engine::podman(Bundle::new().args([program]));
+        fs::set_permissions(
+            e.b.rootfs().join("etc/passwd"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        )
+        .unwrap();
+        let out = e.b.cmd(&["create", "--bundle", &e.dir(), "--pid-file", &e.io("pid"), &e.b.id]);
+        assert_eq!(out.code(), 1);
+        assert!(out.stderr.contains(text), "{program}: {out}");
+        // One entry: of two Podman understands none.
+        assert!(e.only_entry().contains(text), "{program}: {}", e.only_entry());
+        assert!(!Path::new(&e.io("pid")).exists(), "no pid of a container that is not");
+        e.b.assert_nothing_left();
+    }
+}
+
+/// A directory over a file: dockerd adds its own explanation to this text.
+#[test]
+fn docker_explains_a_mount_of_the_wrong_kind() {
+    let b = Bundle::new();
+    let source = b.io();
+    let e = Engine::podman(b.mount("/etc/passwd", "bind", source.to_str().unwrap(), &["rbind", "rprivate"]));
+    e.refuses(&["create", "--bundle", &e.dir(), &e.b.id], &["not a directory"]);
+}
+
+#[test]
+fn conmon_and_podman_run_a_container() {
+    let e = Engine::podman(Bundle::idle());
+    let (pid_file, exec_pid_file) = (e.io("pidfile"), e.io("exec_pid"));
+    let id = e.b.id.as_str();
+    e.b.cmd(&["create", "--bundle", &e.dir(), "--pid-file", &pid_file, id]).ok();
+    let pid = pid_in(&pid_file);
+    // Podman asks after create, and knows four words.
+    let state = e.b.state();
+    assert_eq!((state["status"].as_str(), state["pid"].as_i64()), (Some("created"), Some(pid.into())));
+    e.b.cmd(&["start", id]).ok();
+    assert_eq!(e.b.status(), "running");
+    let process = process_json(&e, &["/bin/true"]);
+    e.b.cmd(&["exec", "--pid-file", &exec_pid_file, "--process", &process, "--detach", id]).ok();
+    assert_ne!(pid_in(&exec_pid_file), pid);
+    e.b.cmd(&["pause", id]).ok();
+    assert_eq!(e.b.status(), "paused");
+    e.b.cmd(&["resume", id]).ok();
+    e.b.cmd(&["kill", id, "15"]).ok();
+    wait_until("it stops", || e.b.status() == "stopped");
+    assert_eq!(e.b.state()["pid"], 0);
+    e.b.cmd(&["delete", "--force", id]).ok();
+    e.refuses(&["state", id], &["does not exist"]);
+    e.b.assert_nothing_left();
+}
+
+/// What conmon adds on request: all of it is harmless here.
+#[test]
+fn conmon_passes_further_options() {
+    let e = Engine::podman(Bundle::new());
+    let dir = e.dir();
+    let pid_file = e.io("pidfile");
+    for options in [
+        ["--no-pivot", "--no-new-keyring"].as_slice(),
+        &["--no-new-keyring", "--preserve-fds", "0"],
+        &["--preserve-fds=0"],
+    ] {
+        let args: Vec<&str> = ["create", "--bundle", &dir, "--pid-file", &pid_file]
+            .into_iter()
+            .chain(options.iter().copied())
+            .chain([e.b.id.as_str()])
+            .collect();
+        e.b.cmd(&args).ok();
+        e.b.cmd(&["delete", "--force", &e.b.id]).ok();
+    }
+    e.b.assert_nothing_left();
+}
+
+/// CRI-O runs exec attached, gives `-a` with a number, and looks for its words with their case.
+#[test]
+fn crio_runs_a_container() {
+    let e = Engine::podman(Bundle::idle());
+    let id = e.b.id.as_str();
+    e.b.cmd(&["create", "--bundle", &e.dir(), "--pid-file", &e.io("pidfile"), id]).ok();
+    e.b.cmd(&["start", id]).ok();
+    // Its own struct: these keys, of these types.
+    let state = e.b.state();
+    for (key, is) in [
+        ("ociVersion", state["ociVersion"].is_string()),
+        ("id", state["id"] == id),
+        ("pid", state["pid"].is_u64()),
+        ("status", state["status"] == "running"),
+        ("bundle", state["bundle"].is_string()),
+        ("rootfs", state["rootfs"].as_str().is_some_and(|path| path.starts_with('/'))),
+        ("created", state["created"].as_str().is_some_and(|time| time.ends_with('Z'))),
+        ("owner", state["owner"].is_string()),
+    ] {
+        assert!(is, "{key}: {state}");
+    }
+    let process = process_json(&e, &["/bin/sh", "-c", "echo out; exit 5"]);
+    let exec = e.b.cmd(&["exec", "--process", &process, id]);
+    assert_eq!((exec.code(), exec.stdout.as_str()), (5, "out\n"), "{exec}");
+    e.b.cmd(&["kill", "-a", id, "9"]).ok();
+    wait_until("it stops", || e.b.status() == "stopped");
+    e.refuses(&["kill", id, "KILL"], &["container not running"]);
+    e.b.cmd(&["delete", "--force", id]).ok();
+    e.b.cmd(&["delete", "--force", id]).ok();
+    e.b.assert_nothing_left();
+}
+
+/// buildkit runs attached and takes the process's own exit code.
+#[test]
+fn buildkit_runs_attached() {
+    let e = Engine::containerd(Bundle::sh("exit 9"));
+    assert_eq!(e.b.cmd(&["run", "--bundle", &e.dir(), &e.b.id]).code(), 9);
+    let keep = e.b.cmd(&["run", "--bundle", &e.dir(), "--keep", &e.b.id]);
+    assert_eq!(keep.code(), 9);
+    assert_eq!(e.b.status(), "stopped");
+    e.b.cmd(&["delete", &e.b.id]).ok();
+    let killed = Engine::containerd(Bundle::sh("kill -9 $$").without_namespace("pid"));
+    assert_eq!(killed.b.cmd(&["run", "--bundle", &killed.dir(), &killed.b.id]).code(), 137);
+}
+
+/// go-runc takes what follows the words, dockerd looks for the word before it.
+#[test]
+fn engines_read_the_version() {
+    let b = Bundle::new();
+    for flag in ["--version", "-v"] {
+        let out = b.cmd(&[flag]).ok();
+        let first = out.lines()[0].to_owned();
+        let (_, version) = first.split_once(" version ").unwrap_or_else(|| panic!("{out}"));
+        assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{out}");
+        assert!(out.lines().iter().any(|line| line.starts_with("spec: 1.")), "{out}");
+    }
+}
+
+/// `features` comes without any other option. CRI-O wants both versions; containerd and CRI-O switch user
+/// namespaces and recursive read-only mounts on by it.
+#[test]
+fn engines_read_the_features() {
+    let out = std::process::Command::new(crate::harness::runtime()).arg("features").output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty());
+    let features: Value = serde_json::from_slice(&out.stdout).unwrap();
+    for key in ["ociVersionMin", "ociVersionMax"] {
+        assert!(features[key].as_str().is_some_and(|version| version.starts_with("1.")), "{key}: {features}");
+    }
+    let has = |pointer: &str, value: &str| {
+        let values = features.pointer(pointer).and_then(Value::as_array).unwrap();
+        assert!(values.iter().any(|have| have == value), "{pointer}: {value}: {features}");
+    };
+    has("/linux/namespaces", "user");
+    has("/mountOptions", "rro");
+    has("/hooks", "createRuntime");
+    has("/linux/capabilities", "CAP_CHECKPOINT_RESTORE");
+    for pointer in ["/linux/mountExtensions/idmap/enabled", "/linux/seccomp/enabled", "/linux/cgroup/v1"] {
+        assert!(features.pointer(pointer).is_some_and(Value::is_boolean), "{pointer}: {features}");
+    }
+}
+
+/// Two failures are two entries: containerd takes the last one, and the first must still be there.
+#[test]
+fn the_log_is_appended_to() {
+    let e = Engine::containerd(Bundle::new());
+    e.refuses(&["state", "first"], &["does not exist"]);
+    e.refuses(&["state", "second"], &["does not exist"]);
+    let text = fs::read_to_string(&e.log).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(e.last_error().unwrap().contains("second"), "{text}");
+}

@@ -1,0 +1,129 @@
+//! The budgets: system calls, memory and size, on the sample bundle. `tools/bench-calls.sh` prints the numbers
+//! themselves, beside those of other runtimes.
+
+use crate::harness::{Bundle, Need, Running, requires, runtime, wait_until};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const HELLO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bundles/hello");
+
+/// The sample bundle's configuration in a bundle of the test's own.
+fn hello() -> Bundle {
+    let config = fs::read(PathBuf::from(HELLO).join("config.json")).unwrap();
+    let b = Bundle::new().edit(|own| *own = serde_json::from_slice(&config).unwrap());
+    let b = b.set("/root/path", format!("{HELLO}/rootfs"));
+    b.write_config();
+    b
+}
+
+/// The system calls of a command and its children, by name.
+struct Calls(BTreeMap<String, usize>);
+
+impl Calls {
+    /// Parses what `strace -f` has written.
+    fn parse(log: &str) -> Self {
+        let mut calls = BTreeMap::new();
+        for line in log.lines() {
+            // `PID name(arguments...`; not the ends of interrupted calls, signals and exits.
+            let text = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+            let name = text.split('(').next().unwrap_or_default();
+            if text.contains('(') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                *calls.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        Calls(calls)
+    }
+
+    fn total(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    fn of(&self, names: &[&str]) -> usize {
+        names.iter().filter_map(|name| self.0.get(*name)).sum()
+    }
+
+    #[track_caller]
+    fn at_most(&self, most: usize) {
+        assert!(self.total() <= most, "{} system calls, not at most {most}: {self}", self.total());
+    }
+}
+
+impl std::fmt::Display for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut calls: Vec<_> = self.0.iter().collect();
+        calls.sort_by(|a, b| b.1.cmp(a.1));
+        calls.into_iter().try_for_each(|(name, count)| write!(f, "{count} {name}, "))
+    }
+}
+
+/// Starts a command under strace, which writes to `log` and ends after the last process that the command has
+/// made.
+fn trace(b: &Bundle, args: &[&str], log: &Path) -> Running {
+    let inner = b.command(args);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(log).arg(inner.get_program()).args(inner.get_args());
+    strace.stdin(Stdio::null());
+    b.spawn_command(strace)
+}
+
+fn calls_of(b: &Bundle, args: &[&str]) -> Calls {
+    let log = b.io().join(format!("strace-{}", args[0]));
+    trace(b, args, &log).wait().ok();
+    Calls::parse(&fs::read_to_string(log).unwrap())
+}
+
+/// Both processes, init up to where it waits for `start`.
+#[test]
+fn create_makes_at_most_400_calls_and_one_process() {
+    requires!(Need::Program("strace"));
+    let b = hello();
+    let log = b.io().join("strace");
+    let dir = b.dir();
+    let strace = trace(&b, &["create", "--bundle", dir.to_str().unwrap(), &b.id], &log);
+    let text = || fs::read_to_string(&log).unwrap_or_default();
+    wait_until("create ends", || text().contains("+++ exited with "));
+    let calls = Calls::parse(&text());
+    b.delete_force().ok();
+    strace.wait().ok();
+    assert_eq!(calls.of(&["clone", "clone3", "fork", "vfork"]), 1, "processes made: {calls}");
+    calls.at_most(400);
+}
+
+#[test]
+fn state_start_and_kill_make_at_most_100_calls_each() {
+    requires!(Need::Program("strace"));
+    let b = hello().args(["/bin/sh", "-c", "sleep 100"]);
+    b.create().ok();
+    for args in
+        [["state", b.id.as_str()].as_slice(), &["start", &b.id], &["state", &b.id], &["kill", &b.id, "KILL"]]
+    {
+        let calls = calls_of(&b, args);
+        assert!(calls.total() <= 100, "{} calls of {}: {calls}", calls.total(), args[0]);
+        assert_eq!(calls.of(&["clone", "clone3", "fork", "vfork"]), 0, "{}: {calls}", args[0]);
+    }
+}
+
+/// The most that the process of an attached `run` has had in memory, read when it is about to end.
+#[test]
+fn run_takes_at_most_3_mb_of_memory() {
+    let b = hello();
+    let file = b.io().join("peak");
+    let b = b.hook("poststop", &format!("grep VmHWM /proc/$PPID/status > {}", file.display()));
+    b.run().ok();
+    let line = fs::read_to_string(file).unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kilobytes <= 3 * 1024, "{kilobytes} kB");
+}
+
+/// Of the executable that is installed; a test build is not stripped.
+#[test]
+fn the_executable_is_at_most_3_mb() {
+    if std::env::var_os("RUNTIME").is_none() {
+        eprintln!("skipped: needs RUNTIME, the executable that is installed");
+        return;
+    }
+    let size = fs::metadata(runtime()).unwrap().len();
+    assert!(size <= 3 << 20, "{size} bytes");
+}
