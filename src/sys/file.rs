@@ -199,6 +199,12 @@ pub fn leave_open(fd: OwnedFd) {
     }
 }
 
+/// Changes the permission bits of a directory that an `O_PATH` descriptor stands for, by `fchmod` on one that is open for reading.
+pub fn set_dir_mode(dir: BorrowedFd, mode: u32) -> Result<()> {
+    let open = open_dir_at(dir, Path::new("."))?;
+    rustix::fs::fchmod(&open, Mode::from_raw_mode(mode)).called(|| format!("fchmod({}, {mode:#o})", shown(dir)))
+}
+
 /// The standard streams, of which the program closes none.
 pub fn stdio() -> [BorrowedFd<'static>; 3] {
     [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]

@@ -384,10 +384,11 @@ fn linux() {
             ("/linux/maskedPaths", json!(["proc/keys"]), &["linux.maskedPaths[0]", "absolute"]),
             ("/linux/maskedPaths", json!(["/proc/keys", "/"]), &["linux.maskedPaths[1]", "root itself"]),
             ("/linux/readonlyPaths", json!(["x"]), &["linux.readonlyPaths[0]", "absolute"]),
+            ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), &["linux.seccomp"]),
             (
                 "/linux/seccomp",
-                json!({"defaultAction": "SCMP_ACT_ALLOW"}),
-                &["linux.seccomp", "not supported"],
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}),
+                &["linux.seccomp"],
             ),
             ("/linux/mountLabel", json!("system_u:object_r:x"), &["linux.mountLabel", "not supported"]),
             ("/linux/intelRdt", json!({"closID": "x"}), &["linux.intelRdt", "not supported"]),

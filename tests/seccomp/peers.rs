@@ -12,7 +12,8 @@ fn explore() {
     let ops: Vec<&'static str> = if std::env::var_os("ALLOPS").is_some() { Choice::all().operators } else { vec!["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"] };
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let n: u64 = std::env::var("N").unwrap_or("200".into()).parse().unwrap();
-    for seed in 0..n {
+    let only: Option<u64> = std::env::var("ONLY").ok().map(|s| s.parse().unwrap());
+    for seed in only.unwrap_or(0)..only.map_or(n, |s| s + 1) {
         let mut random = Random(seed + 1_000_000);
         let archs = little(seed % 2 == 0);
         let choice = Choice { operators: ops.clone(), archs, ..Choice::all() };
@@ -20,8 +21,10 @@ fn explore() {
         for r in profile["syscalls"].as_array_mut().unwrap() { r["names"].as_array_mut().unwrap().retain(|n| ::libseccomp::ScmpSyscall::from_name(n.as_str().unwrap()).is_ok_and(|s| s.as_raw_syscall() != -1 && s.get_name().is_ok_and(|m| m == n.as_str().unwrap()))); }
         let theirs = match libseccomp::compile(&profile, native, 1) {
             Ok(p) => p,
-            Err(e) => { *kinds.entry(format!("error {e}")).or_default() += 1; continue; }
+            Err(e) => { if e.contains("new filter") || e.contains("Invalid") || e.contains("exist") { println!("{seed} {e} {} {} {}", profile["defaultAction"], profile["defaultErrnoRet"], profile["syscalls"].to_string()); } *kinds.entry(format!("error {e}")).or_default() += 1; continue; }
         };
+        let loads = theirs.iter().enumerate().all(|(at, i)| i.code != 0x15 || !Arch::ALL.iter().any(|a| a.audit() == i.k) || { let t = theirs[at + 1 + usize::from(i.jt)]; t.code != 0x15 && t.code != 0x35 && t.code != 0x25 });
+        if !loads { *kinds.entry("forgot".into()).or_default() += 1; continue }
         let Ok(ours) = crate::compile(&profile, native) else { continue };
         let archs = profiles::archs(&profile, native);
         let oracle = Oracle::new(&profile, &archs);
@@ -40,6 +43,7 @@ fn explore() {
                         *kinds.entry(kind.clone()).or_default() += 1;
                         if kind == "other" && shown < 2 {
                             shown += 1;
+                            if only.is_some() { println!("{profile}\n{}", crate::seccomp::bpf::disassemble(&theirs)); }
                             println!("seed {seed}: {} {number} {:?} {args:x?} ours {a:#x} theirs {b:#x}", arch.name(), arch.name_of(number));
                             println!("   native {} default {} {}", native.name(), profile["defaultAction"], profile["defaultErrnoRet"]);
                             for (i, r) in profile["syscalls"].as_array().unwrap().iter().enumerate() {
