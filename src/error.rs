@@ -66,7 +66,7 @@ impl Error {
 }
 
 /// Bytes of one part of an error: enough for a path and the end of a hook's output, and few enough for a whole error to be one message.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 2048;
 
 /// A text without its middle if it is too long to be read by anybody.
 fn short(mut text: String) -> String {
@@ -102,7 +102,11 @@ impl fmt::Display for Error {
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
-        Error(Box::new(Inner { call: Some(short(error.call)), errno: Some(error.errno.0), ..Inner::default() }))
+        Error(Box::new(Inner {
+            call: Some(short(error.call)),
+            errno: Some(error.errno.0),
+            ..Inner::default()
+        }))
     }
 }
 
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_very_long_loses_its_middle() {
         let text = Error::new(format!("exec: {}: not found", "\u{e4}".repeat(10_000))).to_string();
-        assert!(text.starts_with("exec: \u{e4}") && text.ends_with("\u{e4}: not found") && text.len() < 4200);
+        assert!(text.starts_with("exec: \u{e4}") && text.ends_with("\u{e4}: not found") && text.len() < 2200);
     }
 
     #[test]

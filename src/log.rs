@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The form of the lines.
@@ -42,20 +42,26 @@ impl Level {
 
 struct Log {
     /// The file of `--log`; without it warnings and debug lines go to stderr.
-    file: Option<File>,
+    path: Option<PathBuf>,
     format: Format,
     debug: bool,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Opens the log. The file is appended to, and shared with the processes of the container until they execute their program.
+/// Names the log, and makes the file. It is opened anew for each of the few lines: a process that enters a container holds nothing of
+/// the host.
 pub fn open(path: Option<&Path>, format: Format, debug: bool) -> std::io::Result<()> {
-    let options = |path: &Path| File::options().append(true).create(true).mode(0o600).open(path);
-    let file = path.map(options).transpose()?;
+    // The directory may be one that later is not "." any more.
+    let path = path.map(std::path::absolute).transpose()?;
+    path.as_deref().map(append).transpose()?;
     // A second call would be a mistake of main, which makes none.
-    let _ = LOG.set(Log { file, format, debug });
+    let _ = LOG.set(Log { path, format, debug });
     Ok(())
+}
+
+fn append(path: &Path) -> std::io::Result<File> {
+    File::options().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Writes a line to the log file, or to stderr where there is none.
@@ -71,8 +77,8 @@ pub fn line(level: Level, message: &str) {
         Format::Text => format!("time=\"{time}\" level={name} msg={message:?}\n"),
     };
     // A log that can't be written must not stop a container.
-    let _ = match log.file.as_ref() {
-        Some(mut file) => file.write_all(line.as_bytes()),
+    let _ = match log.path.as_deref() {
+        Some(path) => append(path).and_then(|mut file| file.write_all(line.as_bytes())),
         // The error itself is printed to stderr by main in any case.
         None if level == Level::Error => Ok(()),
         None => std::io::stderr().write_all(line.as_bytes()),

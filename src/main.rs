@@ -80,7 +80,13 @@ fn inherit(command: &Command) -> Result<()> {
                 .hint("--preserve-fds and LISTEN_FDS count the open descriptors from 3 on"));
         }
     }
-    Ok(file::close_range(3, u32::MAX, true)?)
+    let first_other = 3u32.saturating_add(passed_on);
+    // A process file of exec may be named by a descriptor, as the shell's <(...) does; what enters a container closes the rest itself.
+    let cloexec = matches!(command, Command::Exec(_));
+    if passed_on > 0 {
+        file::close_range(3, first_other - 1, true)?;
+    }
+    Ok(file::close_range(first_other, u32::MAX, cloexec)?)
 }
 
 fn fail(error: &Error, code: u8) -> u8 {
@@ -152,9 +158,11 @@ fn seal_if_needed(args: &[OsString]) -> Result<()> {
     };
     let argv = c_strings(args.to_vec());
     let env = c_strings(std::env::vars_os().map(variable).collect());
-    let size = file::stat(own.as_fd())?.size;
-    let copy = seal::copy(own.as_fd(), size)?;
-    let refused = execve_fd(copy.as_fd(), &argv, &env);
+    let copied = file::stat(own.as_fd()).and_then(|stat| seal::copy(own.as_fd(), stat.size));
+    let refused = match copied {
+        Ok(copy) => execve_fd(copy.as_fd(), &argv, &env),
+        Err(error) => error,
+    };
     // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written.
     if mount::is_read_only(own.as_fd())? {
         return Ok(());

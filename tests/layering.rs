@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 /// The modules at the crate's root, the lowest row first. A module uses lower rows only; modules on one row
 /// do not know each other.
 const ROWS: &[&[&str]] = &[
-    &["sys"],
+    &["sys", "time"],
     &["error", "log"],
     &["spec", "host", "seccomp"],
     &["plan"],
-    &["rootfs", "cgroup", "security", "net"],
+    &["rootfs", "cgroup", "security"],
     &["process"],
     &["container"],
     // The command line: the arguments as typed, the verbs, and `main`, which ties them together.

@@ -25,7 +25,9 @@ impl Cgroup {
             return Ok(());
         }
         let result = match (self.only_v2(), unified) {
-            _ if self.hierarchies.is_empty() && filter.asked => Err(Error::new("this host has no cgroups")),
+            _ if self.hierarchies.is_empty() && filter.asked => {
+                Err(Error::new("the container gets no cgroup to set it in"))
+            }
             _ if self.hierarchies.is_empty() => Ok(()),
             (Some(_), Some(dir)) => install(dir.as_fd(), &filter.program, is_new),
             _ => self.write(&filter.writes),

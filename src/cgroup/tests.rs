@@ -141,10 +141,10 @@ fn a_signal_reaches_every_process() {
     for scratch in Scratch::all("signal") {
         scratch.create("{}").unwrap();
         let mut children = [scratch.run("", "exec sleep 1000"), scratch.run("a", "exec sleep 1000")];
-        scratch.cgroup.kill_all(signal::TERM, soon()).unwrap();
+        scratch.cgroup.kill_all(signal::parse("TERM").unwrap(), soon()).unwrap();
         for child in &mut children {
             let status = child.wait().unwrap();
-            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(signal::TERM));
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(signal::parse("TERM").unwrap()));
         }
         assert!(!scratch.cgroup.frozen().unwrap());
     }
@@ -486,7 +486,7 @@ fn without_cgroups_only_what_was_asked_for_is_missed() {
     assert!(none.create("{}").unwrap().is_none());
     assert!(none.create(r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#).unwrap().is_none());
     let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
-    assert_eq!(error.to_string(), "linux.resources.devices: this host has no cgroups");
+    assert_eq!(error.to_string(), "linux.resources.devices: the container gets no cgroup to set it in");
     none.cgroup.attach(1).unwrap();
     assert!(none.cgroup.entrance(1, &[]).unwrap().unified.is_none());
     assert!(none.cgroup.freeze(soon()).is_err());

@@ -28,7 +28,8 @@ pub fn explain(args: &Explain) -> Result<u8> {
         Profile::Config { linux } => (&linux.seccomp, "linux.seccomp"),
         Profile::Alone(seccomp) => (seccomp, ""),
     };
-    let native = Arch::native().ok_or_else(|| Error::new("the system calls of this machine are not known"))?;
+    let native =
+        Arch::native().ok_or_else(|| Error::new("the system calls of this machine are not known"))?;
     let policy = policy(seccomp, field, native).doing(|| args.profile.display().to_string())?;
     super::print(&explanation(&policy, args.syscall.as_deref(), &args.args)?);
     Ok(0)

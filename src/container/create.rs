@@ -79,7 +79,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone(), host.euid)?;
     // The record comes first: from here on `delete --force` finds whatever there is.
-    dir.save(&state)?;
+    dir.create_record(&state)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
     file::create_at(dir.fd(), CONFIG, &config)?;
     if notify_socket().is_some() {
@@ -105,6 +105,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
             run_poststop(&plan.hooks.poststop, &hook_state);
         }
     })?;
+    log::line(log::Level::Debug, &format!("init is process {}", new_init.pid));
     state.init = Some(InitProcess::of(new_init.pid)?);
     dir.save(&state)?;
     if let Some(path) = &options.pid_file {
@@ -181,7 +182,7 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         .ok_or_else(|| Error::new("not a file name"))
         .doing(doing)?;
     let dir = file::open_dir(parent).doing(doing)?;
-    file::replace_at(dir.as_fd(), name, pid.to_string().as_bytes()).doing(doing)
+    file::replace_at(dir.as_fd(), name, pid.to_string().as_bytes(), 0o644).doing(doing)
 }
 
 /// Removes the state directory of a container that did not come about.

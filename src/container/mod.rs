@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::Spec;
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -160,35 +160,55 @@ impl StateDir {
         State::parse(&bytes).hint(|| "`delete --force` removes what is left".into())
     }
 
-    fn save(&self, state: &State) -> Result<()> {
-        let bytes = serde_json::to_vec(state).map_err(|error| Error::new(error.to_string()))?;
-        Ok(file::replace_at(self.fd(), state::FILE, &bytes)?)
+    /// Writes the first record, before there is anything else of the container: what a killed creator has left of it half-written
+    /// is worth nothing, and stands for nothing.
+    fn create_record(&self, state: &State) -> Result<()> {
+        Ok(file::create_at(self.fd(), state::FILE, &to_bytes(state)?)?)
     }
 
+    fn save(&self, state: &State) -> Result<()> {
+        Ok(file::replace_at(self.fd(), state::FILE, &to_bytes(state)?, 0o600)?)
+    }
+
+    /// Removes the directory, the record last: until then another `delete` can finish what this one began.
     fn remove(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.path).map_err(Errno::from) {
+        let failed = |errno: Errno| Error::new(format!("remove {}: {errno}", self.path.display()));
+        let gone = |result: std::io::Result<()>| match result.map_err(Errno::from) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::new(format!("remove {}: {errno}", self.path.display()))),
+            Err(errno) => Err(failed(errno)),
+        };
+        for entry in std::fs::read_dir(&self.path).map_err(|error| failed(error.into()))?.flatten() {
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            match entry.file_name().to_str() {
+                Some(state::FILE) => {}
+                _ if is_dir => gone(std::fs::remove_dir_all(entry.path()))?,
+                _ => gone(std::fs::remove_file(entry.path()))?,
+            }
         }
+        gone(std::fs::remove_file(self.path.join(state::FILE)))?;
+        gone(std::fs::remove_dir(&self.path))
     }
 }
 
-/// The state root, made for its owner alone where it doesn't exist. One that others could write to is refused (CVE-2015-1331).
+fn to_bytes(state: &State) -> Result<Vec<u8>> {
+    serde_json::to_vec(state).map_err(|error| Error::new(error.to_string()))
+}
+
+/// The state root, made for its owner alone where it doesn't exist. One that others could write to, or lead elsewhere, is refused
+/// (CVE-2015-1331).
 fn open_root(root: &Path) -> Result<OwnedFd> {
     let doing = || format!("state root {}", root.display());
-    let opened = match file::open_dir(root) {
+    let opened = match file::open_dir_nofollow(root) {
         Err(error) if error.errno == Errno::ENOENT => {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
             made.map_err(|error| Error::new(Errno::from(error).to_string())).doing(doing)?;
-            file::open_dir(root)
+            file::open_dir_nofollow(root)
         }
         other => other,
     };
-    let fd = opened.doing(doing)?;
+    let fd = opened.hint(|| "it has to be a directory, not a symbolic link".into()).doing(doing)?;
     let about = file::stat(fd.as_fd())?;
-    // A symbolic link can be led elsewhere by its owner.
-    let link = std::fs::symlink_metadata(root).map_err(|error| Error::new(Errno::from(error).to_string()));
-    if [about.uid, link.doing(doing)?.uid()].iter().any(|owner| *owner != cred::euid()) {
+    if about.uid != cred::euid() {
         return Err(Error::new("belongs to another user").doing(doing()));
     }
     if about.mode & 0o022 != 0 {

@@ -3,6 +3,7 @@
 use super::create::{hook_state, notify_socket};
 use super::{Container, Status};
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::plan::hooks::Hooks;
 use crate::process::notify::Notify;
 use crate::process::{hooks, start};
@@ -30,6 +31,7 @@ impl Container {
             None => None,
         };
         start::start(self.dir.fd(), init.as_fd())?;
+        log::line(log::Level::Debug, "the program has begun");
         let poststart = Hooks::new(self.spec()?.hooks.as_ref())?.poststart;
         if !poststart.is_empty() {
             let pid = self.state.init.map_or(0, |init| init.pid);

@@ -114,7 +114,14 @@ pub fn boot_id() -> Result<String> {
 
 impl State {
     /// A record of the container that is being created from here on.
-    pub fn new(id: &str, bundle: &Path, spec: &Spec, plan: &Plan, cgroup: Cgroup, owner: u32) -> Result<Self> {
+    pub fn new(
+        id: &str,
+        bundle: &Path,
+        spec: &Spec,
+        plan: &Plan,
+        cgroup: Cgroup,
+        owner: u32,
+    ) -> Result<Self> {
         Ok(State {
             version: VERSION,
             boot_id: boot_id()?,

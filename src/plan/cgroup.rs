@@ -114,7 +114,7 @@ impl CgroupPlan {
     pub fn new(linux: Option<&Linux>, id: &str, layout: Layout, systemd: bool) -> Result<CgroupPlan> {
         if systemd {
             return Err(Error::new("cgroups made by systemd are not supported")
-                .hint("leave --systemd-cgroup out, and give linux.cgroupsPath as a path"));
+                .hint("leave out --systemd-cgroup and --cgroup-manager systemd, and give linux.cgroupsPath as a path"));
         }
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
         let resources = linux.and_then(|linux| linux.resources().as_ref());
@@ -134,7 +134,7 @@ pub fn writes(resources: &LinuxResources, layout: Layout) -> Result<Vec<Write>> 
         Layout::V1 | Layout::Hybrid => v1::writes(resources),
         Layout::V2 => v2::writes(resources),
         Layout::None => match v1::writes(resources)?.into_iter().next() {
-            Some(write) => Err(Error::new("this host has no cgroups").field(write.field)),
+            Some(write) => Err(Error::new("the container gets no cgroup to set it in").field(write.field)),
             None => Ok(Vec::new()),
         },
     }

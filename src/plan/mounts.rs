@@ -162,7 +162,13 @@ fn kind(
             fs: fs.to_owned(),
             source: source.map(|source| source.to_string_lossy().into_owned()),
             flags: options.flags.clone(),
-            data: options.data.clone(),
+            // Every devpts is a new instance since Linux 4.7.
+            data: options
+                .data
+                .iter()
+                .filter(|(key, _)| fs != "devpts" || key != "newinstance")
+                .cloned()
+                .collect(),
             copy_up: options.copy_up.is_some(),
         }),
     }

@@ -39,7 +39,12 @@ pub fn plan(linux: &Linux, namespaces: &Namespaces, has_domainname: bool) -> Res
 }
 
 /// Path, value and namespace of one parameter.
-fn one(name: &str, value: &str, namespaces: &Namespaces, has_domainname: bool) -> Result<(String, String, Ns)> {
+fn one(
+    name: &str,
+    value: &str,
+    namespaces: &Namespaces,
+    has_domainname: bool,
+) -> Result<(String, String, Ns)> {
     let path = path(name)?;
     let namespace = check_namespace(&path, namespaces, has_domainname)?;
     Ok((path, line(value)?.to_owned(), namespace))

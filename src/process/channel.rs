@@ -53,7 +53,7 @@ impl ToInit {
 }
 
 /// Far above an error of many parts, each of which is bounded.
-const MAX_MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE: usize = 16 << 10;
 
 /// The creator's end.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::{file, pidfd, proc, process, signal};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -82,9 +82,13 @@ impl Doomed {
     /// The error of a process that has ended without saying why.
     pub fn ended_early(&self) -> Error {
         match self.0.as_ref().map(|pidfd| pidfd::wait(pidfd.as_fd())) {
-            Some(Ok(pidfd::Exit::Signal(signal::KILL))) => Error::new("the process was killed while it was set up")
-                .hint("if nobody killed it, the kernel did: is linux.resources.memory.limit too small?"),
-            Some(Ok(pidfd::Exit::Signal(signal))) => Error::new(format!("the process died of signal {signal}")),
+            Some(Ok(pidfd::Exit::Signal(signal::KILL))) => {
+                Error::new("the process was killed while it was set up")
+                    .hint("if nobody killed it, the kernel did: is linux.resources.memory.limit too small?")
+            }
+            Some(Ok(pidfd::Exit::Signal(signal))) => {
+                Error::new(format!("the process died of signal {signal}"))
+            }
             _ => Error::new("the process ended without a word"),
         }
     }
@@ -149,7 +153,8 @@ pub fn create(request: Request) -> Result<NewInit> {
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
     let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
-    let sources = if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree)?) };
+    let sources =
+        if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree)?) };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let init = |joins, channel| Init {
@@ -157,6 +162,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         host,
         channel,
         listener,
+        state_dir: state_dir.as_raw_fd().unsigned_abs(),
         joins,
         sources,
         cgroup: tree,
@@ -228,7 +234,9 @@ fn refuse_hosts_own(plan: &Plan, joins: &[OwnedFd]) -> Result<()> {
         Ok(file::stat(fd.as_fd())?.inode == file::stat(own.as_fd())?.inode)
     };
     let refuse = |kind: Ns, field: &str| match is_hosts(kind)? {
-        true => Err(Error::new(format!("the {} namespace to join is the host's own", kind.name())).field(field)),
+        true => {
+            Err(Error::new(format!("the {} namespace to join is the host's own", kind.name())).field(field))
+        }
         false => Ok(()),
     };
     plan.sysctl.iter().try_for_each(|sysctl| refuse(sysctl.namespace, &sysctl.field))?;
@@ -337,7 +345,13 @@ pub fn equip_process(plan: &Process, pid: i32, in_user_namespace: bool) -> Resul
 }
 
 /// Listens to init until it is ready.
-fn converse(channel: &CreatorEnd, pid: i32, process: &Doomed, plan: &Plan, hook_state: &HookState) -> Result<()> {
+fn converse(
+    channel: &CreatorEnd,
+    pid: i32,
+    process: &Doomed,
+    plan: &Plan,
+    hook_state: &HookState,
+) -> Result<()> {
     let mut patience = Some(PATIENCE);
     loop {
         match channel.receive(patience, "the container's init")? {

@@ -1,9 +1,9 @@
 //! A further process in a container: both sides of its creation.
 
-use super::listener;
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::create::{Doomed, equip_process};
 use super::init::{become_root, send_terminal, take_terminal};
+use super::listener;
 use super::program::{self, Program};
 use crate::cgroup::Entrance;
 use crate::error::{Context, Error, Result};
@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
 use crate::sys::clone::{self, Child, Cloned};
-use crate::sys::ns::{self, Ns, NsSet};
+use crate::sys::ns::{self, NsSet};
 use crate::sys::{file, keyring, process, signal, tty};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,36 +44,24 @@ pub struct Request<'a> {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes a process in a container and returns when it has executed its program.
+///
+/// The clone is a relay: it joins all namespaces at once, makes the new process as its sibling, and ends. So the new one is born with
+/// nothing of the host: the container's processes see it from its first moment, and with the right to trace it they would see the
+/// host's root and directories through it until it had joined by itself (CVE-2016-9962).
 pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let entrance = request.entrance;
-    let pid = NsSet::default().with(Ns::Pid);
-    // A process is born into the PID namespace that its parent has chosen for its children. Where the runtime may not choose it,
-    // being nobody outside the container's user namespace, a relay joins everything first.
-    let direct = request.host.can_mount;
-    let own = if direct && request.namespaces.has(Ns::Pid) {
-        let own = file::open_read(Path::new("/proc/self/ns/pid"))?;
-        ns::join(request.init, pid)?;
-        Some(own)
-    } else {
-        None
-    };
-    // Before any process of the container can see the new one, which inherits it (CVE-2016-9962).
-    process::hide_from_tracers()?;
-    let child = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
+    let relay = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
         Cloned::Child => {
             // Only the creator holds its end then, so that its death is noticed.
             drop(channel);
-            newcomer(request, end, ignored_signals, direct)
+            newcomer(request, end, ignored_signals)
         }
-        Cloned::Parent(child) => child,
+        Cloned::Parent(relay) => relay,
     };
-    if let Some(own) = own {
-        ns::join(own.as_fd(), pid)?;
-    }
     drop(end);
-    let child = if direct { child } else { super::create::from_relay(&channel, &child)? };
+    let child = super::create::from_relay(&channel, &relay)?;
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
     entrance.attach(pid)?;
@@ -106,9 +94,9 @@ fn await_program(
     }
 }
 
-/// The new process's side: never returns.
-fn newcomer(request: Request, end: InitEnd, ignored_signals: u64, direct: bool) -> ! {
-    let outcome = enter(&request, &end, direct).and_then(|()| become_program(request, &end, ignored_signals));
+/// The relay's and the new process's side: never returns.
+fn newcomer(request: Request, end: InitEnd, ignored_signals: u64) -> ! {
+    let outcome = enter(&request, &end).and_then(|()| become_program(request, &end, ignored_signals));
     let error = match outcome {
         Ok(never) => match never {},
         Err(error) => error,
@@ -118,25 +106,24 @@ fn newcomer(request: Request, end: InitEnd, ignored_signals: u64, direct: bool) 
     process::exit_now(1)
 }
 
-fn enter(request: &Request, end: &InitEnd, direct: bool) -> Result<()> {
+/// Comes back as the new process only.
+fn enter(request: &Request, end: &InitEnd) -> Result<()> {
     process::die_with_parent(true)?;
+    process::hide_from_tracers()?;
     let init = request.init;
     let mut needed = vec![end.as_fd(), init];
     needed.extend(request.console.as_ref().map(AsFd::as_fd));
-    // What else the runtime has open could lead the container's processes out, if they may trace this one.
     file::close_others(request.plan.preserve_fds.saturating_add(3), &needed)?;
-    if direct {
-        end.expect(ToInit::Go)?;
-        // The PID namespace is that of the birth already.
-        return Ok(ns::join(init, request.namespaces.without(Ns::Pid))?);
-    }
     ns::join(init, request.namespaces)?;
     match clone::clone3(NsSet::default(), None, true)? {
         Cloned::Parent(child) => {
             end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;
             process::exit_now(0)
         }
-        Cloned::Child => end.expect(ToInit::Go),
+        Cloned::Child => {
+            process::die_with_parent(true)?;
+            end.expect(ToInit::Go)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! ([config.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md#posix-platform-hooks)).
 
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::plan::hooks::Hook;
 use crate::sys::file::{self, Interest};
 use crate::sys::{CallError, pidfd, process, signal};
@@ -69,6 +70,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
         .spawn()
         .map_err(|error| CallError { call: format!("execve({:?})", hook.path), errno: error.into() });
     let mut child = spawned?;
+    log::line(log::Level::Debug, &format!("{} runs {}", hook.field, hook.path.display()));
     let started = Instant::now();
     let mut tail = VecDeque::new();
     let how = match attend(&mut child, state, hook.timeout.map(|timeout| started + timeout), &mut tail) {

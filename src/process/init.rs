@@ -23,6 +23,8 @@ pub struct Init<'a> {
     pub channel: InitEnd,
     /// Where `start` will say that the program may begin.
     pub listener: OwnedFd,
+    /// The number of the state directory's descriptor, which init has no use for.
+    pub state_dir: u32,
     /// The namespaces to join, in the order of the plan.
     pub joins: Vec<OwnedFd>,
     /// The objects of the host, where init could not open them itself.
@@ -59,6 +61,8 @@ impl<'a> Init<'a> {
 
     fn set_up(&mut self) -> Result<Program<'a>> {
         process::die_with_parent(true)?;
+        // Its lock is the creator's, and others in a joined PID namespace may look at what init holds.
+        file::close_range(self.state_dir, self.state_dir, false)?;
         self.channel.expect(ToInit::Go)?;
         self.enter_namespaces()?;
         process::new_session()?;

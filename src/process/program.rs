@@ -63,7 +63,8 @@ impl<'a> Program<'a> {
         signal::reset(ignored_signals)?;
         let path = find(&plan.args[0], plan.path.as_deref())?;
         let args = CStrings::new(plan.args.clone());
-        let program = Program { filter, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
+        let program =
+            Program { filter, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
         if let Some(fd) = security::seccomp::install(filter, When::BeforeReady)? {
             listener = Some(fd);
         }
@@ -74,7 +75,9 @@ impl<'a> Program<'a> {
     /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
     /// whoever holds its other end. Comes back only with an error.
     pub fn execute(self, report: BorrowedFd) -> Error {
-        let filtered = self.close_others(report).and_then(|()| security::seccomp::install(self.filter, When::BeforeExec));
+        let filtered = self
+            .close_others(report)
+            .and_then(|()| security::seccomp::install(self.filter, When::BeforeExec));
         if let Err(error) = filtered {
             return error;
         }
@@ -193,6 +196,8 @@ fn find(name: &CStr, search: Option<&str>) -> Result<CString> {
             Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => {
                 Err(fail(format!("stat {shown}: {}", errno.text())))
             }
+            // Engines take the second half for exit code 126.
+            Err(Errno::EISDIR) => Err(fail("is a directory: permission denied".into())),
             Err(errno) => Err(fail(errno.text())),
         };
     }

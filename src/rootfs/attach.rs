@@ -16,7 +16,9 @@ pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
         Source::File(tree) => attach(root, step, tree, false),
         Source::CopyUp(tmpfs) => {
             let below = target(root, step, true)?;
-            copy::tree(below.as_fd(), tmpfs.as_fd()).doing(|| "tmpcopyup".into()).field(|| step.field.clone())?;
+            copy::tree(below.as_fd(), tmpfs.as_fd())
+                .doing(|| "tmpcopyup".into())
+                .field(|| step.field.clone())?;
             attach(root, step, tmpfs, true)
         }
         Source::Hierarchies { tmpfs: Some(tmpfs), dirs, links } => {

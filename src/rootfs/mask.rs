@@ -35,7 +35,6 @@ fn empty_dir() -> std::result::Result<OwnedFd, CallError> {
     let tmpfs = NewFs::open("tmpfs")?;
     // The root directory is all that there can be in it.
     tmpfs.set("nr_inodes", "1")?;
-    tmpfs.set("mode", "755")?;
     tmpfs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 

@@ -148,9 +148,15 @@ fn cgroup_dir(dir: &Path, step: &MountStep) -> Result<OwnedFd> {
 
 /// Sets the attributes and propagation of a copied mount: first the propagation that it has where no option names one, on all mounts of
 /// the tree.
-fn configure(tree: BorrowedFd, step: &MountStep, inherited: Option<Propagation>, has_submounts: bool) -> Result<()> {
+fn configure(
+    tree: BorrowedFd,
+    step: &MountStep,
+    inherited: Option<Propagation>,
+    has_submounts: bool,
+) -> Result<()> {
     let field = || format!("{}.options", step.field);
-    let hint = || "a mount that came from a more privileged mount namespace keeps its restrictions".to_owned();
+    let hint =
+        || "a mount that came from a more privileged mount namespace keeps its restrictions".to_owned();
     let set = |attributes, propagation, recursive| {
         mount::set_attributes(tree, attributes, propagation, recursive).hint(hint).field(field)
     };

@@ -187,3 +187,101 @@ fn holds(condition: &Condition, arg: u64, arch: Arch) -> bool {
         Operator::MaskedEq => arg & value == value_two & value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::Rule;
+
+    fn condition(index: u8, op: Operator, value: u64) -> Condition {
+        Condition { index, op, value, value_two: 0 }
+    }
+
+    /// Explains under a profile with two rules on socket(2), and one each on read(2), openat2(2) and write(2).
+    fn explained(syscall: &str, args: &[&str]) -> String {
+        let names = |list: &[&str]| list.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let [socket, read, write] = [&["socket"][..], &["read", "openat2"], &["write"]].map(names);
+        let rule = |names, action, conditions| Rule { names, action, conditions };
+        let policy = Policy {
+            field: "linux.seccomp".into(),
+            default: Action::Errno(1),
+            archs: vec![Arch::X86_64, Arch::X86],
+            rules: vec![
+                rule(&socket, Action::Errno(22), vec![condition(0, Operator::Eq, 16), condition(2, Operator::Eq, 9)]),
+                rule(&socket, Action::Allow, vec![condition(2, Operator::Ne, 9)]),
+                rule(&read, Action::Allow, Vec::new()),
+                rule(&write, Action::Errno(1), Vec::new()),
+            ],
+            flags: Vec::new(),
+            listener: None,
+        };
+        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        explain(&policy, Some(syscall), &args).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_rule_says_so() {
+        let text = "SCMP_ARCH_X86_64 0 read
+  SCMP_ACT_ALLOW: linux.seccomp.syscalls[2]
+SCMP_ARCH_X86 3 read
+  SCMP_ACT_ALLOW: linux.seccomp.syscalls[2]
+";
+        assert_eq!(explained("read", &[]), text);
+    }
+
+    #[test]
+    fn no_rule_says_so() {
+        let default = "SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies\n";
+        assert_eq!(explained("1", &[]), format!("SCMP_ARCH_X86_64 1 write\n  {default}"));
+        assert_eq!(explained("arch_prctl", &[]).matches(default).count(), 2);
+        assert_eq!(explained("-1", &[]), format!("SCMP_ARCH_X86_64 4294967295\n  {default}"));
+        assert_eq!(
+            explained("listns", &[]).lines().nth(1),
+            Some(
+                "  SCMP_ACT_ERRNO(38 ENOSYS): newer than every call that the profile names \
+                 (the newest is 437 openat2)"
+            )
+        );
+        assert_eq!(
+            explained("0x40000000", &[]),
+            "SCMP_ARCH_X32 1073741824 read\n  SCMP_ACT_KILL_THREAD: the profile has no SCMP_ARCH_X32\n"
+        );
+    }
+
+    #[test]
+    fn it_depends_on_arguments() {
+        let native = |text: String| text.lines().take_while(|l| !l.contains("X86 ")).map(|l| format!("{l}\n")).collect();
+        let text: String = native(explained("socket", &[]));
+        let all = "SCMP_ARCH_X86_64 41 socket
+  SCMP_ACT_ERRNO(22 EINVAL) if args[0] == 0x10 and args[2] == 0x9: linux.seccomp.syscalls[0]
+  SCMP_ACT_ALLOW if args[2] != 0x9: linux.seccomp.syscalls[1]
+  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies
+";
+        assert_eq!(text, all);
+        let text: String = native(explained("socket", &["16"]));
+        assert_eq!(text, all.replace("args[0] == 0x10 and ", ""));
+        let text: String = native(explained("socket", &["0x10", "1", "9"]));
+        assert_eq!(text, "SCMP_ARCH_X86_64 41 socket\n  SCMP_ACT_ERRNO(22 EINVAL): linux.seccomp.syscalls[0]\n");
+        let text: String = native(explained("socket", &["-1", "1", "8"]));
+        assert_eq!(text, "SCMP_ARCH_X86_64 41 socket\n  SCMP_ACT_ALLOW: linux.seccomp.syscalls[1]\n");
+    }
+
+    #[test]
+    fn a_call_through_a_multiplexer() {
+        let text = "SCMP_ARCH_X86 102 socketcall with args[0] == 1: socket
+  SCMP_ACT_ERRNO(22 EINVAL) if args[2] == 0x9: linux.seccomp.syscalls[0]
+  SCMP_ACT_ALLOW if args[2] != 0x9: linux.seccomp.syscalls[1]
+  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies
+";
+        assert!(explained("socket", &["16", "1", "9"]).ends_with(text));
+    }
+
+    #[test]
+    fn bad_questions() {
+        assert!(explained("reed", &[]).starts_with("unknown system call \"reed\" (the newest known are"));
+        assert_eq!(explained("set_tls", &[]), "no architecture of the profile has the system call set_tls");
+        assert_eq!(explained("read", &["x"]), "\"x\" is not a number of at most 64 bits");
+        assert_eq!(explained("read", &["0"; 7]), "7 arguments: a system call has at most 6");
+        assert_eq!(explained("0x100000000", &[]), "0x100000000: not a system call number");
+    }
+}

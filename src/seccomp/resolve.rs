@@ -172,7 +172,9 @@ fn cases(rule: &Rule, index: usize, inner: Option<Multiplexed>, arch: Arch) -> i
     };
     let action = rule.action;
     alternatives.into_iter().map(move |mut conditions| {
-        conditions.retain(|condition| condition.op != Operator::MaskedEq || condition.value & arch.argument_bits() != 0);
+        conditions.retain(|condition| {
+            condition.op != Operator::MaskedEq || condition.value & arch.argument_bits() != 0
+        });
         if let Some(inner) = inner {
             // As libseccomp does it. The multiplexed call's own arguments are in memory, where no filter sees
             // them; conditions on argument 0 cannot be kept, and those on the others, which are left in

@@ -22,6 +22,13 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd> {
         .called(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
 }
 
+/// The same, of a path whose last component must not be a symbolic link.
+pub fn open_dir_nofollow(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry(|| rustix::fs::open(path, flags, Mode::empty()))
+        .called(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))
+}
+
 /// `open(path, O_RDONLY)`: a file of the host, symbolic links followed.
 pub fn open_read(path: &Path) -> Result<OwnedFd> {
     retry(|| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))
@@ -80,12 +87,12 @@ pub fn create_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
     write_all(fd, content)
 }
 
-/// Creates a file of mode 0600 below a directory, replacing its content as one step: whoever reads it sees the old content or the
+/// Creates a file below a directory, replacing its content as one step: whoever reads it sees the old content or the
 /// new one. Nothing is synced to a disk: what is written this way has a meaning only until the next boot.
-pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
+pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8], mode: u32) -> Result<()> {
     let temporary = format!(".{name}.new");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(0o600)))
+    let fd = retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)))
         .called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
     write_all(fd, content)?;
     rustix::fs::renameat(dir, &temporary, dir, name)
@@ -202,7 +209,8 @@ pub fn leave_open(fd: OwnedFd) {
 /// Changes the permission bits of a directory that an `O_PATH` descriptor stands for, by `fchmod` on one that is open for reading.
 pub fn set_dir_mode(dir: BorrowedFd, mode: u32) -> Result<()> {
     let open = open_dir_at(dir, Path::new("."))?;
-    rustix::fs::fchmod(&open, Mode::from_raw_mode(mode)).called(|| format!("fchmod({}, {mode:#o})", shown(dir)))
+    rustix::fs::fchmod(&open, Mode::from_raw_mode(mode))
+        .called(|| format!("fchmod({}, {mode:#o})", shown(dir)))
 }
 
 /// The standard streams, of which the program closes none.

@@ -20,7 +20,18 @@ const MAX_LINKS: u32 = 40;
 
 fn openat2(root: BorrowedFd, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
     let opened = try_openat2(root, path, flags, resolve);
-    opened.called(|| format!("openat2({}, {path:?}, {flags:?}, {resolve:?})", shown(root)))
+    opened.called(|| {
+        let (flags, resolve) =
+            (names(&format!("{flags:?}"), "O_"), names(&format!("{resolve:?}"), "RESOLVE_"));
+        format!("openat2({}, {path:?}, {flags}, {resolve})", shown(root))
+    })
+}
+
+/// The flags that `Debug` shows as `OFlags(DIRECTORY | PATH)`, as one types them: `O_DIRECTORY|O_PATH`.
+fn names(shown: &str, prefix: &str) -> String {
+    let list = shown.split_once('(').map_or(shown, |(_, list)| list.trim_end_matches(')'));
+    let names: Vec<_> = list.split(" | ").map(|name| format!("{prefix}{name}")).collect();
+    names.join("|")
 }
 
 /// The same, for callers to whom a failure is an answer: its text is not made.

@@ -52,8 +52,10 @@ fn compare(profile: &Value, native: Arch, random: &mut Random, tries: usize) -> 
             });
             for _ in 0..if conditional { tries } else { 3 } {
                 let args = [0; 6].map(|_| random.of(&arguments));
-                let (got, expected) =
-                    (verdict(&program, &Call { arch, number, args }), oracle.judge(arch.audit(), number, &args));
+                let (got, expected) = (
+                    verdict(&program, &Call { arch, number, args }),
+                    oracle.judge(arch.audit(), number, &args),
+                );
                 assert_eq!(
                     got,
                     expected,

@@ -1,59 +1,30 @@
 //! What the kernel says: it takes every program that the compiler makes, and does what the program says.
 
+use crate::child;
 use crate::profiles::{self, Choice, Random};
 use crate::seccomp::Arch;
-use crate::seccomp::bpf::Instruction;
 use seccompiler::sock_filter;
 use serde_json::{Value, json};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 /// What this process exits with if the kernel refuses its filter.
 const REFUSED: i32 = 42;
 
-/// The variable by which a test runs itself again, as a process that a filter may kill.
-const CHILD: &str = "SECCOMP_TEST_PROFILE";
-
-/// Runs this test again as a process of its own under a profile; `None` in that process.
+/// How a child ends that runs this test under a profile; `None` in the child.
 fn under(test: &str, profile: &Value) -> Option<ExitStatus> {
-    if std::env::var_os(CHILD).is_some() {
+    if child::profile().is_some() {
         return None;
     }
-    let path = std::env::temp_dir().join(format!("seccomp-{}-{}.json", std::process::id(), test.replace(':', "-")));
-    std::fs::write(&path, profile.to_string()).unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let status = command.args(["--exact", test, "--test-threads=1"]).env(CHILD, &path).output().unwrap().status;
-    std::fs::remove_file(&path).unwrap();
-    Some(status)
+    Some(child::run(test, profile).expect("a process that ends").0)
 }
 
 /// Installs the profile that the parent has left. Only the calling thread gets the filter.
 fn install() {
-    let path = std::env::var_os(CHILD).unwrap();
-    let profile: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let program = crate::compile(&profile, Arch::native().unwrap()).unwrap();
-    let same = |i: &Instruction| sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k };
-    let program: Vec<sock_filter> = program.iter().map(same).collect();
+    let program = crate::compile(&child::profile().unwrap(), Arch::native().unwrap()).unwrap();
+    let program: Vec<sock_filter> =
+        program.iter().map(|i| sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect();
     if seccompiler::apply_filter(&program).is_err() {
         std::process::exit(REFUSED);
-    }
-}
-
-#[test]
-fn the_kernel_takes_every_program() {
-    let seeds = if std::env::var_os(CHILD).is_some() { 0..1 } else { 0..60 };
-    for seed in seeds {
-        let mut random = Random(seed);
-        let (mut profile, _) = profiles::generate(&mut random, &Choice::all());
-        let native = Arch::native().unwrap();
-        if seed < 4 {
-            profile = profiles::recorded().remove(seed as usize).1;
-        } else if crate::compile(&profile, native).is_err() {
-            continue;
-        }
-        match under("kernel::the_kernel_takes_every_program", &profile) {
-            Some(status) => assert_ne!(status.code(), Some(REFUSED), "{profile}"),
-            None => install_and_end(),
-        }
     }
 }
 
@@ -71,6 +42,24 @@ fn install_and_end() {
     INSTALLED.store(true, Ordering::Relaxed);
     loop {
         std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn the_kernel_takes_every_program() {
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let (mut profile, _) = profiles::generate(&mut random, &Choice::all());
+        let native = Arch::native().unwrap();
+        if seed < 4 {
+            profile = profiles::recorded().remove(seed as usize).1;
+        } else if crate::compile(&profile, native).is_err() {
+            continue;
+        }
+        match under("kernel::the_kernel_takes_every_program", &profile) {
+            Some(status) => assert_ne!(status.code(), Some(REFUSED), "{profile}"),
+            None => install_and_end(),
+        }
     }
 }
 

@@ -54,7 +54,10 @@ fn build(
 }
 
 /// The program, which libseccomp writes in the byte order that it is for.
-fn export(filter: &ScmpFilterContext, is_little_endian: bool) -> Result<Vec<Instruction>, Box<dyn std::error::Error>> {
+fn export(
+    filter: &ScmpFilterContext,
+    is_little_endian: bool,
+) -> Result<Vec<Instruction>, Box<dyn std::error::Error>> {
     use std::io::{Read, Seek};
     let path = std::env::temp_dir().join(format!(
         "seccomp-{}-{:?}",
@@ -71,14 +74,13 @@ fn export(filter: &ScmpFilterContext, is_little_endian: bool) -> Result<Vec<Inst
         let digit = |number: u32, byte: &u8| number << 8 | u32::from(*byte);
         if is_little_endian { b.iter().rev().fold(0, digit) } else { b.iter().fold(0, digit) }
     };
-    let instruction =
-        |b: &[u8]| {
-            let code = number(&b[..2]) as u16;
-            // It leaves some return values in the byte order of the host.
-            let is_swapped = code == RETURN && Action::of_ret(number(&b[4..8])).is_none();
-            let k = if is_swapped { number(&b[4..8]).swap_bytes() } else { number(&b[4..8]) };
-            Instruction { code, jt: b[2], jf: b[3], k }
-        };
+    let instruction = |b: &[u8]| {
+        let code = number(&b[..2]) as u16;
+        // It leaves some return values in the byte order of the host.
+        let is_swapped = code == RETURN && Action::of_ret(number(&b[4..8])).is_none();
+        let k = if is_swapped { number(&b[4..8]).swap_bytes() } else { number(&b[4..8]) };
+        Instruction { code, jt: b[2], jf: b[3], k }
+    };
     Ok(bytes.chunks(8).map(instruction).collect())
 }
 

@@ -28,7 +28,12 @@ fn check(profile: &Value, program: &[Instruction], values: impl Iterator<Item = 
         for (arch, number) in [(Arch::X86_64, 39), (Arch::X86_64, 186), (Arch::X86, 20), (Arch::X86, 24)] {
             let args = [value, 0, 0, 0, 0, 0];
             let expected = oracle.judge(arch.audit(), number, &args);
-            assert_eq!(verdict(program, &Call { arch, number, args }), expected, "{} {value:#x}", arch.name());
+            assert_eq!(
+                verdict(program, &Call { arch, number, args }),
+                expected,
+                "{} {value:#x}",
+                arch.name()
+            );
         }
     }
 }
@@ -41,7 +46,11 @@ fn jumps_beyond_255_instructions() {
         let actions = ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRAP"];
         let profile = profile((0..count).map(|i| rule(3 * i, actions[i as usize % 3])).collect());
         let program = crate::compile(&profile, Arch::X86_64).unwrap();
-        check(&profile, &program, (0..3 * count).step_by(11).chain([3 * count - 3, 3 * count, 1 << 32, u64::MAX]));
+        check(
+            &profile,
+            &program,
+            (0..3 * count).step_by(11).chain([3 * count - 3, 3 * count, 1 << 32, u64::MAX]),
+        );
     }
 }
 

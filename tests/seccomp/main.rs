@@ -14,6 +14,7 @@ mod seccomp;
 #[path = "../../src/sys/mod.rs"]
 mod sys;
 
+mod child;
 mod exact;
 mod kernel;
 mod libseccomp;

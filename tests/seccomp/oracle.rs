@@ -10,13 +10,40 @@ const ENOSYS: u32 = 0x0005_0000 + 38;
 
 /// The calls inside socketcall(2) and ipc(2).
 const SOCKETCALL: [&str; 20] = [
-    "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send", "recv",
-    "sendto", "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
     "sendmmsg",
 ];
 const IPC: [(&str, u64); 12] = [
-    ("semop", 1), ("semget", 2), ("semctl", 3), ("semtimedop", 4), ("msgsnd", 11), ("msgrcv", 12), ("msgget", 13),
-    ("msgctl", 14), ("shmat", 21), ("shmdt", 22), ("shmget", 23), ("shmctl", 24),
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
 ];
 
 /// `args[index] op value`
@@ -82,7 +109,8 @@ impl Oracle {
                 *newest = number.max(*newest);
             }
         }
-        let socketcall = SOCKETCALL.iter().position(|inner| *inner == name).map(|i| ("socketcall", i as u64 + 1));
+        let socketcall =
+            SOCKETCALL.iter().position(|inner| *inner == name).map(|i| ("socketcall", i as u64 + 1));
         let ipc = IPC.iter().find(|(inner, _)| *inner == name).map(|(_, call)| ("ipc", *call));
         if let Some((multiplexer, call)) = socketcall.or(ipc) {
             if let Some(number) = arch.number_of(multiplexer) {
@@ -120,7 +148,8 @@ impl Oracle {
     pub fn met_actions(&self, arch: Arch, number: u32, args: &[u64; 6]) -> Vec<u32> {
         let claims = self.claims.get(&(arch.name(), number)).map_or(&[][..], Vec::as_slice);
         let met = |(rule, inner): &&Claim| met(&self.rules[*rule].conditions, *inner, args, narrow(arch));
-        let mut actions: Vec<u32> = claims.iter().filter(met).map(|(rule, _)| self.rules[*rule].action).collect();
+        let mut actions: Vec<u32> =
+            claims.iter().filter(met).map(|(rule, _)| self.rules[*rule].action).collect();
         actions.retain(|action| *action != self.default);
         actions.sort_unstable();
         actions.dedup();
@@ -128,7 +157,8 @@ impl Oracle {
     }
 
     fn unclaimed(&self, arch: Arch, number: u32) -> u32 {
-        let unknown_calls_pass = matches!(self.default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
+        let unknown_calls_pass =
+            matches!(self.default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
         let newest = self.newest.get(arch.name()).filter(|_| !unknown_calls_pass);
         let Some(newest) = newest else { return self.default };
         let is_s390 = arch.name().starts_with("SCMP_ARCH_S390");
@@ -138,8 +168,9 @@ impl Oracle {
 
 /// Whether a rule has no conditions, or none that compares anything.
 fn unconditional(conditions: &[Condition], narrow: bool) -> bool {
-    let empty =
-        |c: &Condition| c.op == "SCMP_CMP_MASKED_EQ" && c.value & if narrow { 0xffff_ffff } else { u64::MAX } == 0;
+    let empty = |c: &Condition| {
+        c.op == "SCMP_CMP_MASKED_EQ" && c.value & if narrow { 0xffff_ffff } else { u64::MAX } == 0
+    };
     if repeated(conditions) { conditions.iter().any(empty) } else { conditions.iter().all(empty) }
 }
 

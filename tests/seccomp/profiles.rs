@@ -72,11 +72,23 @@ impl Choice {
     pub fn all() -> Choice {
         Choice {
             actions: vec![
-                "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_ERRNO",
-                "SCMP_ACT_TRACE", "SCMP_ACT_LOG", "SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY",
+                "SCMP_ACT_KILL",
+                "SCMP_ACT_KILL_THREAD",
+                "SCMP_ACT_KILL_PROCESS",
+                "SCMP_ACT_TRAP",
+                "SCMP_ACT_ERRNO",
+                "SCMP_ACT_TRACE",
+                "SCMP_ACT_LOG",
+                "SCMP_ACT_ALLOW",
+                "SCMP_ACT_NOTIFY",
             ],
             operators: vec![
-                "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+                "SCMP_CMP_NE",
+                "SCMP_CMP_LT",
+                "SCMP_CMP_LE",
+                "SCMP_CMP_EQ",
+                "SCMP_CMP_GE",
+                "SCMP_CMP_GT",
                 "SCMP_CMP_MASKED_EQ",
             ],
             archs: Arch::ALL.to_vec(),
@@ -87,8 +99,20 @@ impl Choice {
 
 /// Names that have something special about them on some architecture.
 const SPECIAL: [&str; 14] = [
-    "read", "socket", "socketcall", "ipc", "semop", "shmat", "accept4", "set_tls", "breakpoint", "_llseek",
-    "personality", "clone", "no_such_call", "file_setattr",
+    "read",
+    "socket",
+    "socketcall",
+    "ipc",
+    "semop",
+    "shmat",
+    "accept4",
+    "set_tls",
+    "breakpoint",
+    "_llseek",
+    "personality",
+    "clone",
+    "no_such_call",
+    "file_setattr",
 ];
 
 /// A profile and its native architecture.

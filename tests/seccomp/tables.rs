@@ -23,7 +23,8 @@ fn numbers_of_libseccomp() {
             }
             if let Some(name) = arch.name_of(number) {
                 // Negative ones stand for calls that libseccomp does not know on this architecture.
-                let there = ScmpSyscall::from_name_by_arch(name, theirs).map_or(-1, ScmpSyscall::as_raw_syscall);
+                let there =
+                    ScmpSyscall::from_name_by_arch(name, theirs).map_or(-1, ScmpSyscall::as_raw_syscall);
                 assert!(there < 0 || there as u32 == number, "{} {name}: {there} and {number}", arch.name());
             }
         }

@@ -219,7 +219,7 @@ fn values_that_nothing_can_grant() {
             V1,
             "unified: values of cgroup v2 can't be set on a host with cgroup v1",
         ),
-        (r#"{"pids":{"limit":5}}"#, None, "pids.limit: this host has no cgroups"),
+        (r#"{"pids":{"limit":5}}"#, None, "pids.limit: the container gets no cgroup to set it in"),
     ];
     for (json, layout, expected) in cases {
         assert_eq!(planned(json, layout).unwrap_err().to_string(), format!("linux.resources.{expected}"));
