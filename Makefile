@@ -55,7 +55,7 @@ test: root build-packages test-packages $(ORLOP)
 bench-calls: root test-packages $(ORLOP)
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-calls.sh
 
-lint: build-packages
+lint: build-packages test-packages
 	cargo fmt --check
 	cargo clippy --all-targets $(CARGOFLAGS) -- -D warnings
 

@@ -1,7 +1,10 @@
 //! The seccomp compiler beside libseccomp, in one run: time from the parsed profile to the program, length
 //! of the program, time for the kernel to install it, instructions run for a call, and what a cheap system call
 //! costs under it. `cargo bench --bench seccomp`; needs libseccomp (Debian: libseccomp-dev) to link with.
-#![allow(dead_code, clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+// The modules of the program are compiled into this one, which uses a part of them.
+#![allow(dead_code, unused_imports, unused_macros)]
+// A measurement that can't be made ends with its reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 #[path = "../src/error.rs"]
 mod error;
@@ -111,7 +114,10 @@ fn in_thread(program: &[Instruction], under: impl FnOnce() -> Duration + Send) -
 /// What a getppid(2) costs.
 fn getppid() -> Duration {
     const CALLS: u32 = 100_000;
-    let mut round =
-        || (0..CALLS).for_each(|_| drop(std::hint::black_box(std::os::unix::process::parent_id())));
+    let mut round = || {
+        (0..CALLS).for_each(|_| {
+            std::hint::black_box(std::os::unix::process::parent_id());
+        })
+    };
     best(20, &mut round) / CALLS
 }

@@ -104,7 +104,7 @@ pub enum Command {
     /// Create and start a container, and wait for its end
     Run(Run),
     /// Run a further program in a container
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// List the containers
     List(List),
     /// List the processes of a container

@@ -144,7 +144,10 @@ fn a_signal_reaches_every_process() {
         scratch.cgroup.kill_all(signal::parse("TERM").unwrap(), soon()).unwrap();
         for child in &mut children {
             let status = child.wait().unwrap();
-            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(signal::parse("TERM").unwrap()));
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&status),
+                Some(signal::parse("TERM").unwrap())
+            );
         }
         assert!(!scratch.cgroup.frozen().unwrap());
     }

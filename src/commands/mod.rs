@@ -25,7 +25,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::Create(args) => create::create(global, root, args),
         Command::Run(args) => run::run(global, root, args),
-        Command::Exec(args) => exec::exec(&open(&args.id)?, args),
+        Command::Exec(args) => exec::exec(&open(&args.id)?, *args),
         Command::Start(args) => start(&open(&args.id)?),
         Command::State(args) => state::state(&open(&args.id)?),
         Command::Kill(args) => kill(&open(&args.id)?, &args),

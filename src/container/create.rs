@@ -12,7 +12,7 @@ use crate::process::attach::Attached;
 use crate::process::hooks::HookState;
 use crate::process::{create as init, notify};
 use crate::spec::Spec;
-use crate::sys::{Errno, file, socket};
+use crate::sys::{file, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -64,9 +64,7 @@ pub struct Created {
 
 /// Creates a container.
 pub fn create(options: &CreateOptions) -> Result<Created> {
-    let bundle = std::fs::canonicalize(&options.bundle).map_err(|error| {
-        Error::new(format!("bundle {}: {}", options.bundle.display(), Errno::from(error).text()))
-    })?;
+    let bundle = file::real_dir(&options.bundle).doing(|| format!("bundle {}", options.bundle.display()))?;
     let spec = Spec::read(&bundle)?;
     let host = Host::probe()?;
     let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };

@@ -177,7 +177,11 @@ impl StateDir {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(failed(errno)),
         };
-        for entry in std::fs::read_dir(&self.path).map_err(|error| failed(error.into()))?.flatten() {
+        let entries = match std::fs::read_dir(&self.path).map_err(Errno::from) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        for entry in entries.flatten() {
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             match entry.file_name().to_str() {
                 Some(state::FILE) => {}

@@ -325,7 +325,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused() {
         for (field, value) in [
-            ("seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
             ("mountLabel", json!("l")),
             ("memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
             ("netDevices", json!({"eth0": {}})),

@@ -287,12 +287,7 @@ mod tests {
         let (fs, source, flags, data) = new(step);
         assert_eq!((fs.as_str(), source.as_deref()), ("devpts", Some("devpts")));
         assert_eq!(flags, ["sync", "lazytime"]);
-        let expected = [
-            ("newinstance", None),
-            ("mode", Some("0620")),
-            ("gid", Some("5")),
-            ("context", Some("a:b:c0,c1")),
-        ];
+        let expected = [("mode", Some("0620")), ("gid", Some("5")), ("context", Some("a:b:c0,c1"))];
         assert_eq!(data, expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))));
     }
 

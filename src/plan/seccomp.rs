@@ -17,7 +17,7 @@ pub struct Seccomp {
     /// Flags of `SECCOMP_SET_MODE_FILTER`.
     pub flags: u32,
     /// When init installs it.
-    pub when: When,
+    pub install: Before,
     /// Where the notification file descriptor goes.
     pub listener: Option<ListenerSocket>,
 }
@@ -34,13 +34,13 @@ pub struct ListenerSocket {
 /// When init installs the filter: as late as possible, for every call that init makes after it must be
 /// allowed by the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum Before {
     /// Without no_new_privs it takes CAP_SYS_ADMIN.
-    BeforeCaps,
+    Caps,
     /// The creator hands the notification file descriptor on while it still waits for init.
-    BeforeReady,
+    Ready,
     /// Right before execve.
-    BeforeExec,
+    Exec,
 }
 
 impl Seccomp {
@@ -54,10 +54,10 @@ impl Seccomp {
         Ok(Seccomp {
             program: program.instructions,
             flags: policy.kernel_flags(),
-            when: match policy.listener {
-                _ if !no_new_privs => When::BeforeCaps,
-                Some(_) => When::BeforeReady,
-                None => When::BeforeExec,
+            install: match policy.listener {
+                _ if !no_new_privs => Before::Caps,
+                Some(_) => Before::Ready,
+                None => Before::Exec,
             },
             listener: policy.listener.map(|listener| ListenerSocket {
                 path: listener.path.to_owned(),
@@ -375,10 +375,11 @@ mod tests {
         let plain = parse(json!({"defaultAction": "SCMP_ACT_ALLOW"}));
         let notify = parse(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s",
             "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}));
-        let when = |seccomp, no_new_privs| Seccomp::new(seccomp, no_new_privs, &mut Vec::new()).unwrap().when;
-        assert_eq!(when(&plain, true), When::BeforeExec);
-        assert_eq!(when(&plain, false), When::BeforeCaps);
-        assert_eq!(when(&notify, true), When::BeforeReady);
-        assert_eq!(when(&notify, false), When::BeforeCaps);
+        let when =
+            |seccomp, no_new_privs| Seccomp::new(seccomp, no_new_privs, &mut Vec::new()).unwrap().install;
+        assert_eq!(when(&plain, true), Before::Exec);
+        assert_eq!(when(&plain, false), Before::Caps);
+        assert_eq!(when(&notify, true), Before::Ready);
+        assert_eq!(when(&notify, false), Before::Caps);
     }
 }

@@ -4,7 +4,7 @@
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::process::{Process, Rlimit};
-use crate::plan::seccomp::{Seccomp, When};
+use crate::plan::seccomp::{Before, Seccomp};
 use crate::security;
 use crate::sys::process::{self, CStrings};
 use crate::sys::{CallError, Errno, cred, file, path, signal};
@@ -44,7 +44,7 @@ impl<'a> Program<'a> {
         set_groups(plan, host)?;
         security::caps::drop_bounding(&plan.caps, host.last_cap)
             .field(|| "process.capabilities.bounding".into())?;
-        let mut listener = security::seccomp::install(filter, When::BeforeCaps)?;
+        let mut listener = security::seccomp::install(filter, Before::Caps)?;
         if plan.uid != 0 {
             cred::keep_capabilities(true)?;
         }
@@ -65,7 +65,7 @@ impl<'a> Program<'a> {
         let args = CStrings::new(plan.args.clone());
         let program =
             Program { filter, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
-        if let Some(fd) = security::seccomp::install(filter, When::BeforeReady)? {
+        if let Some(fd) = security::seccomp::install(filter, Before::Ready)? {
             listener = Some(fd);
         }
         Ok((program, listener))
@@ -75,9 +75,8 @@ impl<'a> Program<'a> {
     /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
     /// whoever holds its other end. Comes back only with an error.
     pub fn execute(self, report: BorrowedFd) -> Error {
-        let filtered = self
-            .close_others(report)
-            .and_then(|()| security::seccomp::install(self.filter, When::BeforeExec));
+        let filtered =
+            self.close_others(report).and_then(|()| security::seccomp::install(self.filter, Before::Exec));
         if let Err(error) = filtered {
             return error;
         }

@@ -30,10 +30,6 @@ pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
 
 fn attach(root: BorrowedFd, step: &MountStep, tree: OwnedFd, directory: bool) -> Result<()> {
     let target = target(root, step, directory)?;
-    if takes_mode_of_destination(step) {
-        let mode = file::stat(target.as_fd())?.mode;
-        file::set_dir_mode(tree.as_fd(), mode).field(|| step.field.clone())?;
-    }
     mount::attach(tree.as_fd(), target.as_fd()).field(|| format!("{}.destination", step.field))?;
     file::leave_open(tree);
     file::leave_open(target);
@@ -57,15 +53,6 @@ fn target(root: BorrowedFd, step: &MountStep, directory: bool) -> Result<OwnedFd
         return Err(Error::new(what).doing(doing()).field(field()));
     }
     Ok(found)
-}
-
-/// The kernel gives a tmpfs mode 1777 unless it is told another: over /run of an image that would let everybody in. As in runc it gets
-/// the mode of the directory that it covers.
-fn takes_mode_of_destination(step: &MountStep) -> bool {
-    match &step.kind {
-        MountKind::New { fs, data, .. } => fs == "tmpfs" && !data.iter().any(|(key, _)| key == "mode"),
-        _ => false,
-    }
 }
 
 fn must_be_real(step: &MountStep) -> bool {

@@ -6,7 +6,7 @@ use crate::plan::mount_options::Data;
 use crate::plan::mounts::{MountKind, MountStep};
 use crate::plan::rootfs::DeviceStep;
 use crate::sys::mount::{self, Attributes, NewFs, Propagation, attr};
-use crate::sys::{CallError, Errno, file};
+use crate::sys::{CallError, Errno, file, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -73,10 +73,16 @@ impl Sources {
     /// Makes the new file systems, of the namespaces that the process is in. It has to happen before the old root goes: in a user
     /// namespace the kernel gives a new proc or sysfs only where a whole one is in sight.
     pub fn open_new(&mut self, plan: &Plan) -> Result<()> {
-        for (step, source) in plan.mounts.iter().zip(&mut self.mounts) {
+        for (i, (step, source)) in plan.mounts.iter().zip(&mut self.mounts).enumerate() {
+            let covered =
+                plan.mounts[..i].iter().any(|before| step.destination.starts_with(&before.destination));
             match (&step.kind, &mut *source) {
                 (MountKind::New { fs, source: name, flags, data, copy_up }, _) => {
-                    let new = new_fs(fs, name.as_deref(), flags, data, step.attributes.set);
+                    let mut data = data.clone();
+                    if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
+                        data.extend(mode_of(self.root.as_fd(), &step.destination)?);
+                    }
+                    let new = new_fs(fs, name.as_deref(), flags, &data, step.attributes.set);
                     let new = new.field(|| step.field.clone())?;
                     set_propagation(new.as_fd(), step)?;
                     *source = if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) };
@@ -98,6 +104,13 @@ impl Sources {
     pub fn into_parts(self) -> (OwnedFd, Vec<Source>, Vec<Option<OwnedFd>>, Option<OwnedFd>) {
         (self.root, self.mounts, self.devices, self.null)
     }
+}
+
+/// The mode of the directory that a tmpfs will cover, as an option of the tmpfs. The kernel gives it mode 1777 unless it is told
+/// another: over `/run` of an image that would let everybody in.
+fn mode_of(root: BorrowedFd, destination: &Path) -> Result<Option<Data>> {
+    let Some(found) = path::find(root, destination)? else { return Ok(None) };
+    Ok(Some(("mode".to_owned(), Some(format!("{:o}", file::stat(found.as_fd())?.mode)))))
 }
 
 /// The propagation of a bind that asks for none. As in runc it is what the root's propagation made of all mounts of the new mount

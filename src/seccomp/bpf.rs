@@ -114,7 +114,7 @@ fn word(offset: u32) -> String {
         8 => "instruction_pointer".into(),
         12 => "instruction_pointer + 4".into(),
         _ => {
-            let half = if offset % 8 == 0 { "" } else { " + 4" };
+            let half = if offset.is_multiple_of(8) { "" } else { " + 4" };
             format!("args[{}]{half}", (offset - 16) / 8)
         }
     }

@@ -174,3 +174,90 @@ fn few_exceptions(graph: &mut Graph, intervals: &[Interval], end: u64) -> Option
         graph.test(Field::NUMBER, Compare::Equal(number), yes, no)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::graph::Node;
+
+    /// The actions of all numbers of an audit architecture, for a profile that allows some calls.
+    fn intervals_of(names: &[&str], default: Action, archs: &[Arch], audit: u32) -> Vec<(u32, Action)> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let rules = vec![Rule { names: &names, action: Action::Allow, conditions: Vec::new() }];
+        let (archs, flags) = (archs.to_vec(), Vec::new());
+        let policy = Policy { field: String::new(), default, archs, rules, flags, listener: None };
+        let names = Names::of(&policy);
+        let mut compiler = Compiler::new(&policy, &names);
+        let intervals = compiler.intervals(audit);
+        let action = |(start, id): &Interval| match compiler.graph.node(*id) {
+            Node::Return(action) => (*start, action),
+            node => panic!("{node:?}"),
+        };
+        intervals.iter().map(action).collect()
+    }
+
+    #[test]
+    fn intervals_of_one_architecture() {
+        let (allow, default) = (Action::Allow, Action::Errno(1));
+        let expected =
+            [(0, default), (56, allow), (59, default), (63, allow), (64, NEWER), (NO_CALL, default)];
+        let names = ["openat", "close", "vhangup", "read"];
+        assert_eq!(intervals_of(&names, default, &[Arch::Aarch64], Arch::Aarch64.audit()), expected);
+        let expected = [
+            (0, allow),
+            (2, default),
+            (3, allow),
+            (4, default),
+            (437, allow),
+            (438, NEWER),
+            (X32_BIT, OTHER_ARCH),
+            (NO_CALL, default),
+        ];
+        let names = ["write", "read", "close", "openat2"];
+        assert_eq!(intervals_of(&names, default, &[Arch::X86_64], Arch::X86_64.audit()), expected);
+    }
+
+    #[test]
+    fn x32_follows_x86_64() {
+        let (allow, default) = (Action::Allow, Action::Trap);
+        let expected = [(0, allow), (1, NEWER), (X32_BIT, allow), (X32_BIT + 1, NEWER), (NO_CALL, default)];
+        let archs = [Arch::X86_64, Arch::X32];
+        assert_eq!(intervals_of(&["read"], default, &archs, Arch::X32.audit()), expected);
+        let expected = [(0, OTHER_ARCH), (X32_BIT, allow), (X32_BIT + 1, NEWER), (NO_CALL, default)];
+        assert_eq!(intervals_of(&["read"], default, &[Arch::X32], Arch::X32.audit()), expected);
+    }
+
+    #[test]
+    fn newer_calls_pass_if_unknown_ones_do() {
+        for default in [Action::Allow, Action::Log, Action::Trace(1)] {
+            let intervals = intervals_of(&["read"], default, &[Arch::Riscv64], Arch::Riscv64.audit());
+            assert!(intervals.iter().all(|(_, action)| *action != NEWER), "{intervals:?}");
+        }
+        // A profile that names no call of the architecture does not say what its author knew.
+        let none = intervals_of(&["fork"], Action::Errno(1), &[Arch::Riscv64], Arch::Riscv64.audit());
+        assert_eq!(none, [(0, Action::Errno(1))]);
+    }
+
+    #[test]
+    fn number_zero_of_s390_stands_for_unknown_calls() {
+        let default = Action::Errno(1);
+        let expected = [(0, NEWER), (1, default), (3, Action::Allow), (4, NEWER), (NO_CALL, default)];
+        assert_eq!(intervals_of(&["read"], default, &[Arch::S390x], Arch::S390x.audit()), expected);
+        let expected = [(0, NEWER), (1, Action::Allow), (2, NEWER), (NO_CALL, default)];
+        assert_eq!(intervals_of(&["exit"], default, &[Arch::S390], Arch::S390.audit()), expected);
+    }
+
+    #[test]
+    fn private_calls_of_arm_are_outside_the_sequence() {
+        let (allow, default) = (Action::Allow, Action::Errno(1));
+        let expected = [
+            (0, default),
+            (3, allow),
+            (4, NEWER),
+            (0x0f_0005, allow),
+            (0x0f_0006, NEWER),
+            (NO_CALL, default),
+        ];
+        assert_eq!(intervals_of(&["set_tls", "read"], default, &[Arch::Arm], Arch::Arm.audit()), expected);
+    }
+}

@@ -143,3 +143,72 @@ impl Emitter<'_> {
         place.and_then(|place| u8::try_from(self.program.len() - place.near - 1).ok()).unwrap_or(u8::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::policy::Action;
+
+    fn word(offset: u8, mask: u32) -> Field {
+        Field { offset, mask }
+    }
+
+    fn lines(graph: &Graph, root: Id) -> String {
+        bpf::disassemble(&emit(graph, root).unwrap())
+    }
+
+    #[test]
+    fn a_word_is_loaded_when_another_is_held() {
+        let mut graph = Graph::new();
+        let (allow, trap) = (graph.action(Action::Allow), graph.action(Action::Trap));
+        let field = word(16, u32::MAX);
+        let second = graph.test(field, Compare::Equal(2), allow, trap);
+        let first = graph.test(field, Compare::Equal(1), allow, second);
+        let root = graph.test(Field::NUMBER, Compare::AtLeast(9), first, second);
+        let text = "   0  A = nr
+   1  if A >= 0x9 goto 2 else 4
+   2  A = args[0]
+   3  if A == 0x1 goto 7 else 5
+   4  A = args[0]
+   5  if A == 0x2 goto 7 else 6
+   6  return SCMP_ACT_TRAP
+   7  return SCMP_ACT_ALLOW
+";
+        assert_eq!(lines(&graph, root), text);
+    }
+
+    #[test]
+    fn a_masked_word_needs_no_load_after_the_whole_word() {
+        let mut graph = Graph::new();
+        let (allow, trap) = (graph.action(Action::Allow), graph.action(Action::Trap));
+        let masked = graph.test(word(16, 0xf0), Compare::Equal(0x30), allow, trap);
+        let whole = graph.test(word(16, u32::MAX), Compare::AtLeast(9), masked, trap);
+        let root = graph.test(word(16, 0x0f), Compare::Equal(3), whole, masked);
+        let text = "   0  A = args[0]
+   1  A &= 0xf
+   2  if A == 0x3 goto 3 else 5
+   3  A = args[0]
+   4  if A >= 0x9 goto 6 else 8
+   5  A = args[0]
+   6  A &= 0xf0
+   7  if A == 0x30 goto 9 else 8
+   8  return SCMP_ACT_TRAP
+   9  return SCMP_ACT_ALLOW
+";
+        assert_eq!(lines(&graph, root), text);
+    }
+
+    #[test]
+    fn a_far_action_is_copied_and_a_far_comparison_jumped_to() {
+        let mut graph = Graph::new();
+        let (allow, trap) = (graph.action(Action::Allow), graph.action(Action::Trap));
+        let far = graph.test(word(24, u32::MAX), Compare::Equal(1), allow, trap);
+        let field = word(16, u32::MAX);
+        let chain = (0..300).fold(trap, |no, value| graph.test(field, Compare::Equal(value), far, no));
+        let root = graph.test(field, Compare::Equal(1000), allow, chain);
+        let program = emit(&graph, root).unwrap();
+        assert_eq!(program.iter().filter(|i| i.code == bpf::JUMP).count(), 1);
+        assert_eq!(program.iter().filter(|i| i.code == bpf::RETURN).count(), 3);
+        assert_eq!(program.len(), 4 + 1 + 301 + 1 + 1);
+    }
+}

@@ -163,7 +163,7 @@ impl Explainer<'_> {
                 };
             }
         }
-        let reason = format!("{}, for no rule applies", self.policy.path("defaultAction"));
+        let reason = format!("{}, for no rule says otherwise", self.policy.path("defaultAction"));
         Outcome { action: self.policy.default, reason }
     }
 }
@@ -207,7 +207,11 @@ mod tests {
             default: Action::Errno(1),
             archs: vec![Arch::X86_64, Arch::X86],
             rules: vec![
-                rule(&socket, Action::Errno(22), vec![condition(0, Operator::Eq, 16), condition(2, Operator::Eq, 9)]),
+                rule(
+                    &socket,
+                    Action::Errno(22),
+                    vec![condition(0, Operator::Eq, 16), condition(2, Operator::Eq, 9)],
+                ),
                 rule(&socket, Action::Allow, vec![condition(2, Operator::Ne, 9)]),
                 rule(&read, Action::Allow, Vec::new()),
                 rule(&write, Action::Errno(1), Vec::new()),
@@ -231,7 +235,7 @@ SCMP_ARCH_X86 3 read
 
     #[test]
     fn no_rule_says_so() {
-        let default = "SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies\n";
+        let default = "SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule says otherwise\n";
         assert_eq!(explained("1", &[]), format!("SCMP_ARCH_X86_64 1 write\n  {default}"));
         assert_eq!(explained("arch_prctl", &[]).matches(default).count(), 2);
         assert_eq!(explained("-1", &[]), format!("SCMP_ARCH_X86_64 4294967295\n  {default}"));
@@ -250,18 +254,23 @@ SCMP_ARCH_X86 3 read
 
     #[test]
     fn it_depends_on_arguments() {
-        let native = |text: String| text.lines().take_while(|l| !l.contains("X86 ")).map(|l| format!("{l}\n")).collect();
+        let native = |text: String| {
+            text.lines().take_while(|l| !l.contains("X86 ")).map(|l| format!("{l}\n")).collect()
+        };
         let text: String = native(explained("socket", &[]));
         let all = "SCMP_ARCH_X86_64 41 socket
   SCMP_ACT_ERRNO(22 EINVAL) if args[0] == 0x10 and args[2] == 0x9: linux.seccomp.syscalls[0]
   SCMP_ACT_ALLOW if args[2] != 0x9: linux.seccomp.syscalls[1]
-  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies
+  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule says otherwise
 ";
         assert_eq!(text, all);
         let text: String = native(explained("socket", &["16"]));
         assert_eq!(text, all.replace("args[0] == 0x10 and ", ""));
         let text: String = native(explained("socket", &["0x10", "1", "9"]));
-        assert_eq!(text, "SCMP_ARCH_X86_64 41 socket\n  SCMP_ACT_ERRNO(22 EINVAL): linux.seccomp.syscalls[0]\n");
+        assert_eq!(
+            text,
+            "SCMP_ARCH_X86_64 41 socket\n  SCMP_ACT_ERRNO(22 EINVAL): linux.seccomp.syscalls[0]\n"
+        );
         let text: String = native(explained("socket", &["-1", "1", "8"]));
         assert_eq!(text, "SCMP_ARCH_X86_64 41 socket\n  SCMP_ACT_ALLOW: linux.seccomp.syscalls[1]\n");
     }
@@ -271,7 +280,7 @@ SCMP_ARCH_X86 3 read
         let text = "SCMP_ARCH_X86 102 socketcall with args[0] == 1: socket
   SCMP_ACT_ERRNO(22 EINVAL) if args[2] == 0x9: linux.seccomp.syscalls[0]
   SCMP_ACT_ALLOW if args[2] != 0x9: linux.seccomp.syscalls[1]
-  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule applies
+  SCMP_ACT_ERRNO(1 EPERM): linux.seccomp.defaultAction, for no rule says otherwise
 ";
         assert!(explained("socket", &["16", "1", "9"]).ends_with(text));
     }

@@ -324,3 +324,136 @@ impl Hasher for NodeHasher {
         self.0 ^ (self.0 >> 32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YES: Action = Action::Allow;
+    const NO: Action = Action::Errno(1);
+
+    fn condition(index: u8, op: Operator, value: u64, value_two: u64) -> Condition {
+        Condition { index, op, value, value_two }
+    }
+
+    fn case(conditions: Vec<Condition>, action: Action) -> Case {
+        Case { conditions, action, rule: 0 }
+    }
+
+    /// Follows the graph for arguments of x86_64 or x86.
+    fn follow(graph: &Graph, mut id: Id, args: &[u64; 6]) -> Action {
+        loop {
+            match graph.node(id) {
+                Node::Return(action) => return action,
+                Node::Test(Test { field, compare }, yes, no) => {
+                    let at = field.offset - bpf::ARGUMENTS;
+                    let (high, low) = split(args[usize::from(at / 8)]);
+                    let word = if at.is_multiple_of(8) { low } else { high } & field.mask;
+                    let holds = match compare {
+                        Compare::Equal(value) => word == value,
+                        Compare::AtLeast(value) => word >= value,
+                        Compare::AnySet(bits) => word & bits != 0,
+                    };
+                    id = if holds { yes } else { no };
+                }
+            }
+        }
+    }
+
+    fn holds(condition: &Condition, arg: u64, bits: u64) -> bool {
+        let (arg, value, value_two) = (arg & bits, condition.value & bits, condition.value_two & bits);
+        match condition.op {
+            Operator::Ne => arg != value,
+            Operator::Lt => arg < value,
+            Operator::Le => arg <= value,
+            Operator::Eq => arg == value,
+            Operator::Ge => arg >= value,
+            Operator::Gt => arg > value,
+            Operator::MaskedEq => arg & value == value_two & value,
+        }
+    }
+
+    const VALUES: [u64; 14] = [
+        0,
+        1,
+        2,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+        0x1_0000_0000,
+        0x1_0000_0001,
+        0x2_0000_0001,
+        0x7fff_ffff_ffff_ffff,
+        0x8000_0000_0000_0000,
+        0xffff_ffff_0000_0000,
+        0xffff_ffff_ffff_fffe,
+        u64::MAX,
+    ];
+
+    #[test]
+    fn every_operator_at_every_boundary() {
+        for (arch, bits) in [(Arch::X86_64, u64::MAX), (Arch::X86, 0xffff_ffff)] {
+            for op in Operator::ALL {
+                for value in VALUES {
+                    for value_two in [0, value, 0x1_0000_0001] {
+                        let condition = condition(3, op, value, value_two);
+                        let mut graph = Graph::new();
+                        let default = graph.action(NO);
+                        let id = graph.cases(&[case(vec![condition], YES)], arch, default);
+                        for arg in VALUES {
+                            let expected = if holds(&condition, arg, bits) { YES } else { NO };
+                            let args = [9, 9, 9, arg, 9, 9];
+                            assert_eq!(follow(&graph, id, &args), expected, "{condition} with {arg:#x}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_of_conditions_on_one_argument() {
+        // What is known from the first is used for the second, whatever the operators.
+        for first in Operator::ALL {
+            for second in Operator::ALL {
+                for (a, b) in
+                    [(1, 2), (2, 1), (0x1_0000_0001, 1), (7, 7), (0xffff_ffff, 0x1_0000_0000), (6, 2)]
+                {
+                    let conditions = [condition(0, first, a, 2), condition(0, second, b, 3)];
+                    let mut graph = Graph::new();
+                    let default = graph.action(NO);
+                    let cases = [case(vec![conditions[0]], YES), case(vec![conditions[1]], Action::Log)];
+                    let id = graph.cases(&cases, Arch::X86_64, default);
+                    for arg in VALUES.into_iter().chain(3..9) {
+                        let met = conditions.iter().position(|condition| holds(condition, arg, u64::MAX));
+                        let expected = [YES, Action::Log, NO][met.unwrap_or(2)];
+                        assert_eq!(follow(&graph, id, &[arg; 6]), expected, "{conditions:?} with {arg:#x}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_not_asked_again() {
+        // The rules on personality(2) that engines have.
+        let personas = [0, 8, 0x20000, 0x20008, 0xffff_ffff];
+        let cases = personas.map(|value| case(vec![condition(0, Operator::Eq, value, 0)], YES));
+        let mut graph = Graph::new();
+        let default = graph.action(NO);
+        let id = graph.cases(&cases, Arch::X86_64, default);
+        // One comparison of the high half, one of the low half for each value, two actions.
+        assert_eq!(graph.reachable(id), 1 + personas.len() + 2);
+    }
+
+    #[test]
+    fn equal_parts_are_one_part() {
+        let mut graph = Graph::new();
+        let default = graph.action(NO);
+        let cases = [case(vec![condition(1, Operator::Gt, 5, 0)], YES)];
+        let first = graph.cases(&cases, Arch::X86_64, default);
+        let len = graph.len();
+        assert_eq!(graph.cases(&cases, Arch::X86_64, default), first);
+        assert_eq!(graph.len(), len);
+    }
+}

@@ -102,8 +102,7 @@ impl<'a> Claims<'a> {
                 claims.push(Claim::new(number, place, true));
             }
         }
-        claims.sort_unstable();
-        Claims { names, arch, claims }
+        Claims { names, arch, claims: sorted(&claims, arch.base()) }
     }
 
     /// The numbers with the claims on each, in ascending order.
@@ -157,6 +156,29 @@ impl Claimed<'_> {
             _ => None,
         }
     }
+}
+
+/// Sorts by number and keeps the order on each number. Numbers are dense, so each has a bucket; a comparing
+/// sort took a sixth of the whole compilation. ARM's private calls share the last one.
+fn sorted(claims: &[Claim], base: u32) -> Vec<Claim> {
+    const BUCKETS: usize = 1024;
+    let bucket = |claim: &Claim| (claim.number().saturating_sub(base) as usize).min(BUCKETS - 1);
+    let mut places = [0; BUCKETS];
+    for claim in claims {
+        places[bucket(claim)] += 1;
+    }
+    let mut sum = 0;
+    for place in &mut places {
+        sum += std::mem::replace(place, sum);
+    }
+    let mut sorted = vec![Claim(0); claims.len()];
+    for claim in claims {
+        let place = &mut places[bucket(claim)];
+        sorted[*place] = *claim;
+        *place += 1;
+    }
+    sorted[places[BUCKETS - 2]..].sort_unstable();
+    sorted
 }
 
 /// What one rule says of one number.

@@ -4,7 +4,7 @@ use super::{Called, Errno, Result, retry};
 use rustix::fs::{Mode, OFlags};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A descriptor for a message: its number and the path that it has now, `7</run/x>`.
@@ -20,6 +20,12 @@ pub fn shown(fd: BorrowedFd) -> String {
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     retry(|| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))
         .called(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+}
+
+/// The absolute path of a directory, without links and `..`: the kernel's own name for what it opens.
+pub fn real_dir(path: &Path) -> Result<PathBuf> {
+    let fd = open_dir(path)?;
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).called(|| format!("readlink({path:?})"))
 }
 
 /// The same, of a path whose last component must not be a symbolic link.
@@ -204,13 +210,6 @@ pub fn leave_open(fd: OwnedFd) {
     if fd.as_raw_fd() < 512 {
         std::mem::forget(fd);
     }
-}
-
-/// Changes the permission bits of a directory that an `O_PATH` descriptor stands for, by `fchmod` on one that is open for reading.
-pub fn set_dir_mode(dir: BorrowedFd, mode: u32) -> Result<()> {
-    let open = open_dir_at(dir, Path::new("."))?;
-    rustix::fs::fchmod(&open, Mode::from_raw_mode(mode))
-        .called(|| format!("fchmod({}, {mode:#o})", shown(dir)))
 }
 
 /// The standard streams, of which the program closes none.

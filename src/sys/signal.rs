@@ -82,8 +82,14 @@ impl std::os::fd::AsFd for SignalFd {
 /// `/proc/PID/status`) back to its default, nothing blocked.
 pub fn reset(ignored: u64) -> Result<()> {
     for number in (1..=64).filter(|n| ignored >> (n - 1) & 1 == 1) {
-        // SAFETY: SIG_DFL is a valid disposition and runs no code of the program. Failures concern signals that glibc keeps to itself.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // The kernel's struct sigaction, all zero: SIG_DFL, no flags, nothing blocked. Not by way of glibc, which keeps two
+        // signals to itself.
+        let default = [0u64; 4];
+        // SAFETY: SIG_DFL runs no code of the program, and the structure outlives the call.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, size_of::<u64>())
+        };
     }
     nx::sigprocmask(nx::SigmaskHow::SIG_SETMASK, Some(&nx::SigSet::empty()), None)
         .called(|| "sigprocmask(SIG_SETMASK)".into())

@@ -3,7 +3,10 @@
 //!
 //! `ORLOP_SECCOMP_CASES` is how many calls are judged in the large comparison with the evaluator,
 //! `ORLOP_SECCOMP_SEED` where the generated profiles begin.
-#![allow(dead_code)]
+// The modules of the program are compiled into this one, which uses a part of them.
+#![allow(dead_code, unused_imports, unused_macros)]
+// Numbers of the tests' own making.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[path = "../../src/error.rs"]
 mod error;

@@ -13,7 +13,7 @@ use super::{COLUMNS, NONE as __};
 pub(crate) const KERNEL: &str = "7.2.13";
 
 #[rustfmt::skip]
-pub(super) const ROWS: [(&str, [u16; COLUMNS]); 515] = [
+pub(super) static ROWS: [(&str, [u16; COLUMNS]); 515] = [
     ("_llseek",                        [__, 140, __, 140, __, __, __, 140, 140, 140, __, 140, __, __]),
     ("_newselect",                     [__, 142, __, 142, __, __, __, 142, 142, 142, __, 142, 22, 22]),
     ("_sysctl",                        [156, 149, __, 149, __, __, __, 149, 149, 149, 149, 153, 152, 152]),

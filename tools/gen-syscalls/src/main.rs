@@ -147,7 +147,7 @@ use super::{{COLUMNS, NONE as __}};
 pub(crate) const KERNEL: &str = \"{new}\";
 
 #[rustfmt::skip]
-pub(super) const ROWS: [(&str, [u16; COLUMNS]); {}] = [
+pub(super) static ROWS: [(&str, [u16; COLUMNS]); {}] = [
 ",
         columns.join(", "),
         names.len()
