@@ -5,7 +5,8 @@
 //! `ORLOP_SECCOMP_SEED` where the generated profiles begin.
 // The modules of the program are compiled into this one, which uses a part of them.
 #![allow(dead_code, unused_imports, unused_macros)]
-// Numbers of the tests' own making.
+// A test says what it expects by failing, and its numbers are its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[path = "../../src/error.rs"]
