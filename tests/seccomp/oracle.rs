@@ -112,10 +112,10 @@ impl Oracle {
         let socketcall =
             SOCKETCALL.iter().position(|inner| *inner == name).map(|i| ("socketcall", i as u64 + 1));
         let ipc = IPC.iter().find(|(inner, _)| *inner == name).map(|(_, call)| ("ipc", *call));
-        if let Some((multiplexer, call)) = socketcall.or(ipc) {
-            if let Some(number) = arch.number_of(multiplexer) {
-                self.claims.entry((arch.name(), number)).or_default().push((rule, Some(call)));
-            }
+        if let Some((multiplexer, call)) = socketcall.or(ipc)
+            && let Some(number) = arch.number_of(multiplexer)
+        {
+            self.claims.entry((arch.name(), number)).or_default().push((rule, Some(call)));
         }
     }
 
