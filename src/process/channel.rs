@@ -107,7 +107,7 @@ impl InitEnd {
     }
 
     /// Waits for one message of the creator.
-    pub fn expect(&self, wanted: ToInit) -> Result<()> {
+    pub fn wait_for(&self, wanted: ToInit) -> Result<()> {
         match socket::receive(self.0.as_fd(), 1)? {
             Some(message) if message.bytes == [wanted.byte()] => Ok(()),
             Some(_) => Err(Error::new(format!("the creator said something else than {wanted:?}"))),

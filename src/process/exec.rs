@@ -122,7 +122,7 @@ fn enter(request: &Request, end: &InitEnd) -> Result<()> {
         }
         Cloned::Child => {
             process::die_with_parent(true)?;
-            end.expect(ToInit::Go)
+            end.wait_for(ToInit::Go)
         }
     }
 }

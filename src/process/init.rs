@@ -46,7 +46,7 @@ impl<'a> Init<'a> {
             // The order of these three lets either side end at any moment: until the container is on record, init ends with its creator.
             process::die_with_parent(false)?;
             self.channel.send(&FromInit::Ready, &[])?;
-            self.channel.expect(ToInit::Kept)?;
+            self.channel.wait_for(ToInit::Kept)?;
             Ok(program)
         });
         match outcome {
@@ -63,7 +63,7 @@ impl<'a> Init<'a> {
         process::die_with_parent(true)?;
         // Its lock is the creator's, and others in a joined PID namespace may look at what init holds.
         file::close_range(self.state_dir, self.state_dir, false)?;
-        self.channel.expect(ToInit::Go)?;
+        self.channel.wait_for(ToInit::Go)?;
         self.enter_namespaces()?;
         process::new_session()?;
         if let Some(name) = &self.plan.process.keyring {
@@ -154,7 +154,7 @@ impl<'a> Init<'a> {
 
     fn run_hooks_before_pivot(&self) -> Result<()> {
         self.channel.send(&FromInit::RunHooks, &[])?;
-        self.channel.expect(ToInit::HooksDone)?;
+        self.channel.wait_for(ToInit::HooksDone)?;
         let hooks = &self.plan.hooks.create_container;
         if !hooks.is_empty() {
             self.channel.send(&FromInit::RunningHooks, &[])?;
