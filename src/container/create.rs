@@ -115,7 +115,6 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let (init, held) = new_init.keep()?;
     undo.kept = true;
     drop(undo);
-    dir.unlock()?;
     Ok(Created { container: Container { dir, state }, init, attached, _held: held })
 }
 

@@ -103,7 +103,8 @@ impl Container {
 }
 
 impl StateDir {
-    /// Makes the directory, which takes the id: of two creators at once one succeeds. The lock on it is held until [`StateDir::unlock`].
+    /// Makes the directory, which takes the id: of two creators at once one succeeds. The lock on it is held until
+    /// [`StateDir::unlock`] or the end of the process.
     fn create(root: &Path, id: &str) -> Result<Self> {
         check_id(id)?;
         let root_fd = open_root(root)?;
@@ -147,7 +148,7 @@ impl StateDir {
         Ok(())
     }
 
-    /// Init inherits the open directory until its execve, and the lock with it, so that closing is not enough.
+    /// Gives the lock up before the process ends: an attached `run` lasts as long as the container.
     fn unlock(&self) -> Result<()> {
         Ok(file::unlock(self.fd())?)
     }

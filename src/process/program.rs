@@ -132,7 +132,8 @@ fn home(root: BorrowedFd, uid: u32) -> CString {
 fn enter_cwd(root: BorrowedFd, cwd: &Path) -> Result<()> {
     let inside = cwd.strip_prefix("/").unwrap_or(cwd);
     if inside.as_os_str().is_empty() {
-        return Ok(process::change_dir(root)?);
+        // There it stands already, whether it has come by a pivot or by joining.
+        return Ok(());
     }
     let dir = path::resolve_dir(root, inside).field(|| "process.cwd".into())?;
     process::change_dir(dir.as_fd()).doing(|| format!("{}", cwd.display())).field(|| "process.cwd".into())

@@ -80,7 +80,7 @@ impl Sources {
                 (MountKind::New { fs, source: name, flags, data, copy_up }, _) => {
                     let mut data = data.clone();
                     if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
-                        data.extend(mode_of(self.root.as_fd(), &step.destination)?);
+                        data.extend(mode_of(self.root.as_fd(), &step.destination));
                     }
                     let new = new_fs(fs, name.as_deref(), flags, &data, step.attributes.set);
                     let new = new.field(|| step.field.clone())?;
@@ -107,10 +107,11 @@ impl Sources {
 }
 
 /// The mode of the directory that a tmpfs will cover, as an option of the tmpfs. The kernel gives it mode 1777 unless it is told
-/// another: over `/run` of an image that would let everybody in.
-fn mode_of(root: BorrowedFd, destination: &Path) -> Result<Option<Data>> {
-    let Some(found) = path::find(root, destination)? else { return Ok(None) };
-    Ok(Some(("mode".to_owned(), Some(format!("{:o}", file::stat(found.as_fd())?.mode)))))
+/// another: over `/run` of an image that would let everybody in. A destination that can't be reached is reported when it is needed.
+fn mode_of(root: BorrowedFd, destination: &Path) -> Option<Data> {
+    let found = path::find(root, destination).ok().flatten()?;
+    let stat = file::stat(found.as_fd()).ok()?;
+    Some(("mode".to_owned(), Some(format!("{:o}", stat.mode))))
 }
 
 /// The propagation of a bind that asks for none. As in runc it is what the root's propagation made of all mounts of the new mount

@@ -152,7 +152,7 @@ fn tree(graph: &mut Graph, intervals: &[Interval], end: u64) -> Id {
     let middle = right[0].0;
     let yes = tree(graph, right, end);
     let no = tree(graph, left, middle.into());
-    graph.test(Field::NUMBER, Compare::AtLeast(middle), yes, no)
+    graph.test_number(Compare::AtLeast(middle), yes, no)
 }
 
 /// Intervals that are alike but for a few single numbers: one comparison for each of these saves one of the
@@ -171,7 +171,7 @@ fn few_exceptions(graph: &mut Graph, intervals: &[Interval], end: u64) -> Option
     }
     Some(exceptions.rev().fold(rest, |no, i| {
         let (number, yes) = intervals[i];
-        graph.test(Field::NUMBER, Compare::Equal(number), yes, no)
+        graph.test_number(Compare::Equal(number), yes, no)
     }))
 }
 

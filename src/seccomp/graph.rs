@@ -1,8 +1,9 @@
 //! The intermediate form: a decision graph. Each inner node compares one 32-bit word of `seccomp_data` with a
 //! constant and has two successors; each leaf is an action.
 //!
-//! Equal nodes are one node, so equality of what two calls get is equality of two indices. A node is made
-//! after its successors, so the order of indices is a topological one, which code generation relies on.
+//! Equal actions and equal comparisons of arguments are one node, so equality of what two calls get is equality
+//! of two indices. A node is made after its successors, so the order of indices is a topological one, which code
+//! generation relies on.
 
 use super::arch::Arch;
 use super::bpf;
@@ -81,7 +82,7 @@ impl Graph {
     pub(super) fn new() -> Graph {
         Graph {
             nodes: Vec::with_capacity(1024),
-            ids: HashMap::with_capacity_and_hasher(1024, BuildHasherDefault::default()),
+            ids: HashMap::default(),
             actions: Vec::new(),
             steps_left: Self::MAX_STEPS,
             short: HashMap::default(),
@@ -97,12 +98,14 @@ impl Graph {
         self.nodes.len()
     }
 
+    fn push(nodes: &mut Vec<Node>, node: Node) -> Id {
+        nodes.push(node);
+        // Memory ends long before indices do.
+        Id::try_from(nodes.len() - 1).unwrap_or(Id::MAX)
+    }
+
     fn add(&mut self, node: Node) -> Id {
-        *self.ids.entry(node).or_insert_with(|| {
-            self.nodes.push(node);
-            // Memory ends long before indices do: a node has 28 bytes and an entry in the map.
-            Id::try_from(self.nodes.len() - 1).unwrap_or(Id::MAX)
-        })
+        *self.ids.entry(node).or_insert_with(|| Self::push(&mut self.nodes, node))
     }
 
     /// A leaf.
@@ -118,6 +121,11 @@ impl Graph {
     /// A comparison; none is made where its outcome makes no difference.
     pub(super) fn test(&mut self, field: Field, compare: Compare, yes: Id, no: Id) -> Id {
         if yes == no { yes } else { self.add(Node::Test(Test { field, compare }, yes, no)) }
+    }
+
+    /// A comparison of the system call's number. Two of these hardly ever are equal, so that is not looked for.
+    pub(super) fn test_number(&mut self, compare: Compare, yes: Id, no: Id) -> Id {
+        Self::push(&mut self.nodes, Node::Test(Test { field: Field::NUMBER, compare }, yes, no))
     }
 
     /// What the cases come to, tried in order, for arguments of this architecture.

@@ -78,7 +78,7 @@ fn recorded_profiles() {
     let mut random = Random(1);
     for (_, profile) in profiles::recorded() {
         for native in Arch::ALL {
-            compare(&profile, native, &mut random, 200);
+            compare(&profile, native, &mut random, 60);
         }
     }
 }

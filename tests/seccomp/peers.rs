@@ -169,13 +169,13 @@ fn generated(operators: &[&'static str], profiles: std::ops::Range<u64>) -> Diff
 
 #[test]
 fn libseccomp_agrees_on_equalities() {
-    let found = generated(&["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"], 1_000_000..1_000_120);
-    assert!(found.equal > 100_000 && found.late == 0, "{found:?}");
+    let found = generated(&["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"], 1_000_000..1_000_060);
+    assert!(found.equal > 50_000 && found.late == 0, "{found:?}");
 }
 
 #[test]
 fn libseccomp_mostly_agrees_on_inequalities() {
-    let found = generated(&Choice::all().operators, 2_000_000..2_000_120);
+    let found = generated(&Choice::all().operators, 2_000_000..2_000_060);
     assert!(found.other_operators < found.equal / 1000, "{found:?}");
 }
 
@@ -255,7 +255,7 @@ fn seccompiler_agrees() {
         ("SCMP_ARCH_RISCV64", TargetArch::riscv64),
     ];
     let mut compared = 0;
-    for seed in 0..300 {
+    for seed in 0..100 {
         let mut random = Random(seed);
         let (arch, target) = random.of(&targets);
         let native = profiles::by_name(arch);
@@ -287,5 +287,5 @@ fn seccompiler_agrees() {
             }
         }
     }
-    assert!(compared > 500_000, "{compared}");
+    assert!(compared > 100_000, "{compared}");
 }
