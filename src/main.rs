@@ -24,11 +24,10 @@ mod time;
 use clap::error::ErrorKind;
 use cli::Command;
 use error::{Context, Error, Result};
-use std::ffi::{CString, OsString};
+use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use sys::process::{CStrings, execve_fd};
+use sys::entry::Arguments;
 use sys::{Errno, file, mount, seal};
 
 /// What `exec` exits with when it could not run the program, to be told from the program's own codes.
@@ -39,14 +38,13 @@ const UNKNOWN_COMMAND: u8 = 3;
 
 sys::entry::entry!(run);
 
-fn run() -> u8 {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    // Before anything is opened: executing the sealed copy begins anew.
-    if let Err(error) = seal_if_needed(&args) {
+fn run(args: &Arguments) -> u8 {
+    // Before anything else is opened: executing the sealed copy begins anew.
+    if let Err(error) = seal_if_needed(args).doing(|| "protect the runtime's executable".into()) {
         return fail(&error, 1);
     }
     sys::entry::prepare();
-    let cli = match cli::parse(args.into_iter()) {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -137,30 +135,18 @@ fn usage(error: &clap::Error) -> u8 {
 }
 
 /// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736); the others don't pay for it.
-fn seal_if_needed(args: &[OsString]) -> Result<()> {
-    let enters = |arg: &OsString| matches!(arg.to_str(), Some("create" | "run" | "exec"));
+fn seal_if_needed(args: &Arguments) -> Result<()> {
+    let enters = |arg: &CStr| matches!(arg.to_bytes(), b"create" | b"run" | b"exec");
     if !args.iter().any(enters) {
         return Ok(());
     }
-    let own =
-        file::open_read(Path::new("/proc/self/exe")).doing(|| "protect the runtime's executable".into())?;
+    let own = file::open_read(Path::new("/proc/self/exe"))?;
     if seal::is_sealed(own.as_fd())? {
         return Ok(());
     }
-    let c_strings = |strings: Vec<OsString>| -> CStrings {
-        CStrings::new(strings.into_iter().filter_map(|s| CString::new(s.into_vec()).ok()).collect())
-    };
-    let variable = |(name, value): (OsString, OsString)| {
-        let mut entry = name;
-        entry.push("=");
-        entry.push(value);
-        entry
-    };
-    let argv = c_strings(args.to_vec());
-    let env = c_strings(std::env::vars_os().map(variable).collect());
     let copied = file::stat(own.as_fd()).and_then(|stat| seal::copy(own.as_fd(), stat.size));
     let refused = match copied {
-        Ok(copy) => execve_fd(copy.as_fd(), &argv, &env),
+        Ok(copy) => args.execute(copy.as_fd()),
         Err(error) => error,
     };
     // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written.
@@ -170,7 +156,6 @@ fn seal_if_needed(args: &[OsString]) -> Result<()> {
     let tree = mount::clone_fd(own.as_fd(), false)?;
     let readonly = mount::Attributes { set: mount::attr::RDONLY, clear: 0 };
     mount::set_attributes(tree.as_fd(), readonly, None, false)?;
-    let also_refused = execve_fd(tree.as_fd(), &argv, &env);
-    Err(Error::from(also_refused)
-        .doing(format!("protect the runtime's executable: {}", Error::from(refused))))
+    let also_refused = args.execute(tree.as_fd());
+    Err(Error::from(also_refused).doing(Error::from(refused).to_string()))
 }

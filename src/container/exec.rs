@@ -40,7 +40,8 @@ pub struct ExecOptions {
 
 /// Makes the process; attached, it lasts until the process ends, and tells how.
 pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>> {
-    match container.status()? {
+    let status = container.status()?;
+    match status {
         Status::Running | Status::Created => {}
         Status::Paused if options.ignore_paused => {}
         Status::Paused => {
@@ -73,7 +74,7 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     let (pid, process) = exec::exec(exec::Request {
         plan: &plan,
         filter: filter.as_ref(),
-        state: hook_state(state).value("running", init.pid),
+        state: hook_state(state).value(status.name(), init.pid),
         host: &host,
         entrance: &entrance,
         init: pidfd.as_fd(),

@@ -50,12 +50,8 @@ pub struct Sources {
 impl Sources {
     /// The root, the sources of binds, the container's cgroup, and the host's devices.
     pub fn open_host(plan: &Plan, cgroup: &CgroupTree) -> Result<Self> {
-        let root = mount::clone_path(&plan.root.path, true).field(|| "root.path".into())?;
-        if !file::stat(root.as_fd())?.is_dir() {
-            return Err(
-                Error::new(format!("{} is not a directory", plan.root.path.display())).field("root.path")
-            );
-        }
+        // With the "." it has to be a directory.
+        let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
         let open = |step| open_host(step, cgroup, inherited_propagation(plan));
         let device = |step: &DeviceStep| {

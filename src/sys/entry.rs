@@ -1,25 +1,74 @@
 //! The beginning of the process, in place of the one that Rust's standard library has. That one prepares for threads and for telling
 //! a stack overflow from other faults, which takes 14 system calls, and twice as many in a process that executes a copy of itself.
 
-use std::os::fd::RawFd;
+use super::{CallError, Errno};
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// Makes a function of no arguments, which returns the exit code, the program's entry. What the standard library does besides and what
+/// Makes a function of [`Arguments`], which returns the exit code, the program's entry. What the standard library does besides and what
 /// this program counts on, [`prepare`] does when it is called.
 macro_rules! entry {
     ($run:path) => {
         // The program of a unit test is not this one, but it holds it.
         #[cfg(test)]
-        const _: fn() -> u8 = $run;
+        const _: fn(&$crate::sys::entry::Arguments) -> u8 = $run;
         // SAFETY: no other function of the program is called "main", and this is its C signature.
         #[allow(unsafe_code)]
         #[cfg(not(test))]
         #[unsafe(no_mangle)]
-        extern "C" fn main(_: std::ffi::c_int, _: *const *const std::ffi::c_char) -> std::ffi::c_int {
-            std::ffi::c_int::from($run())
+        extern "C" fn main(
+            argc: std::ffi::c_int,
+            argv: *const *const std::ffi::c_char,
+            envp: *const *const std::ffi::c_char,
+        ) -> std::ffi::c_int {
+            // SAFETY: these are what the C runtime hands to main.
+            let arguments = unsafe { $crate::sys::entry::Arguments::new(argc, argv, envp) };
+            std::ffi::c_int::from($run(&arguments))
         }
     };
 }
 pub(crate) use entry;
+
+/// The arguments and the environment as the kernel laid them out. To hand them on to a copy of the program takes no memory.
+#[derive(Debug)]
+pub struct Arguments {
+    argc: c_int,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+}
+
+impl Arguments {
+    /// Takes what `main` got.
+    ///
+    /// # Safety
+    ///
+    /// `argv` holds `argc` C strings and a null pointer, `envp` C strings and a null pointer, all of them for as long as the process
+    /// lasts.
+    #[cfg(not(test))]
+    pub unsafe fn new(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) -> Self {
+        Arguments { argc, argv, envp }
+    }
+
+    /// The arguments, the name of the program first.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        let count = usize::try_from(self.argc).unwrap_or(0);
+        // SAFETY: argv holds that many C strings, as `new` was promised.
+        (0..count).map(|i| unsafe { CStr::from_ptr(*self.argv.add(i)) })
+    }
+
+    /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)`: the same command by the program that is the file of the descriptor. It returns only
+    /// when it has failed.
+    /// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
+    pub fn execute(&self, fd: BorrowedFd) -> CallError {
+        let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+        // SAFETY: both vectors end with a null pointer, as `new` was promised; the path is a C string.
+        unsafe { libc::syscall(libc::SYS_execveat, fd, path, self.argv, self.envp, flags) };
+        CallError {
+            call: "execveat(copy of the program)".into(),
+            errno: Errno(nix::errno::Errno::last_raw()),
+        }
+    }
+}
 
 /// Opens `/dev/null` for each standard stream that the caller has closed, lest a file that is opened later takes its number; and makes a
 /// write to a pipe that nobody reads an error instead of the end.

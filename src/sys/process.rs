@@ -2,7 +2,7 @@
 
 use super::{CallError, Called, Errno, Result, check};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 fn prctl(what: &str, option: i32, value: u64) -> Result<()> {
@@ -158,24 +158,6 @@ pub fn execve(path: &CStr, args: &CStrings, env: &CStrings) -> CallError {
     // SAFETY: both vectors end with a null pointer, and their strings outlive the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     CallError { call: format!("execve({path:?})"), errno: Errno(nix::errno::Errno::last_raw()) }
-}
-
-/// `execveat(fd, "", args, env, AT_EMPTY_PATH)`: the program is the file of the descriptor. It returns only when it has failed.
-/// [execveat(2)](https://man7.org/linux/man-pages/man2/execveat.2.html)
-pub fn execve_fd(fd: BorrowedFd, args: &CStrings, env: &CStrings) -> CallError {
-    let (argv, envp) = (args.pointers(), env.pointers());
-    // SAFETY: as above; the path is an empty C string.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            argv.as_ptr(),
-            envp.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    CallError { call: "execveat(sealed copy)".into(), errno: Errno(nix::errno::Errno::last_raw()) }
 }
 
 /// Ends the process at once, without running what the program it was cloned from has to do at its end.

@@ -268,3 +268,17 @@ fn a_mount_inside_proc_lands_on_the_containers_proc() {
     let b = b.mount("/proc/uptime", "bind", &source, &["bind", "ro"]);
     assert_eq!(b.run().ok().lines(), ["1.0 1.0", "orlop-test"]);
 }
+
+#[test]
+fn a_tmpfs_takes_the_mode_of_the_directory_that_it_covers() {
+    let b = Bundle::sh("stat -c %a /private /dev/shm").directory("/private");
+    fs::set_permissions(b.rootfs().join("private"), fs::Permissions::from_mode(0o750)).unwrap();
+    // What an earlier mount covers is not what this one covers.
+    let b = b.directory("/dev/shm").mount("/private", "tmpfs", "tmpfs", &[]).mount(
+        "/dev/shm",
+        "tmpfs",
+        "shm",
+        &[],
+    );
+    assert_eq!(b.run().ok().lines(), ["750", "1777"]);
+}
