@@ -18,6 +18,8 @@ pub struct Seccomp {
     pub flags: u32,
     /// When init installs it.
     pub install: Before,
+    /// Without no_new_privs it takes CAP_SYS_ADMIN to install it.
+    pub privileged: bool,
     /// Where the notification file descriptor goes.
     pub listener: Option<ListenerSocket>,
 }
@@ -35,8 +37,6 @@ pub struct ListenerSocket {
 /// allowed by the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
-    /// Without no_new_privs it takes CAP_SYS_ADMIN.
-    Caps,
     /// The creator hands the notification file descriptor on while it still waits for init.
     Ready,
     /// Right before execve.
@@ -55,10 +55,10 @@ impl Seccomp {
             program: program.instructions,
             flags: policy.kernel_flags(),
             install: match policy.listener {
-                _ if !no_new_privs => Before::Caps,
                 Some(_) => Before::Ready,
                 None => Before::Exec,
             },
+            privileged: !no_new_privs,
             listener: policy.listener.map(|listener| ListenerSocket {
                 path: listener.path.to_owned(),
                 metadata: listener.metadata.map(str::to_owned),
@@ -176,6 +176,10 @@ fn action(action: LinuxSeccompAction, errno_ret: Option<u32>) -> Result<Action> 
 /// An entry of `syscalls`; an error comes with the part that is wrong.
 fn rule(entry: &LinuxSyscall) -> std::result::Result<Rule<'_>, (String, Error)> {
     let action = action(entry.action(), entry.errno_ret()).map_err(|error| ("errnoRet".to_owned(), error))?;
+    if action == Action::Notify && entry.names().iter().any(|name| name == "sendmsg") {
+        // The call by which init hands the notification descriptor on would wait for whoever gets it.
+        return Err(("names".to_owned(), Error::new("sendmsg cannot have SCMP_ACT_NOTIFY")));
+    }
     let args = entry.args().as_deref().unwrap_or_default();
     let conditions = args.iter().enumerate().map(|(i, arg)| {
         condition(arg).ok_or_else(|| {
@@ -378,8 +382,8 @@ mod tests {
         let when =
             |seccomp, no_new_privs| Seccomp::new(seccomp, no_new_privs, &mut Vec::new()).unwrap().install;
         assert_eq!(when(&plain, true), Before::Exec);
-        assert_eq!(when(&plain, false), Before::Caps);
+        assert_eq!(when(&plain, false), Before::Exec);
         assert_eq!(when(&notify, true), Before::Ready);
-        assert_eq!(when(&notify, false), Before::Caps);
+        assert_eq!(when(&notify, false), Before::Ready);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::plan::capabilities::Caps;
 use crate::plan::process::{Process, Rlimit};
 use crate::plan::seccomp::{Before, Seccomp};
 use crate::security;
@@ -17,6 +18,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Program<'a> {
     filter: Option<&'a Seccomp>,
+    /// The capabilities to come down to, if it takes more to install the filter.
+    caps: Option<&'a Caps>,
     path: CString,
     args: CStrings,
     env: CStrings,
@@ -27,7 +30,7 @@ impl<'a> Program<'a> {
     /// Turns the process, which stands in the container's root, into what config.json says of it, up to the execve itself. A filter
     /// that has a listener comes into force here, and its notification descriptor comes back.
     pub fn prepare(
-        plan: &Process,
+        plan: &'a Process,
         filter: Option<&'a Seccomp>,
         host: &Host,
         ignored_signals: u64,
@@ -44,12 +47,14 @@ impl<'a> Program<'a> {
         set_groups(plan, host)?;
         security::caps::drop_bounding(&plan.caps, host.last_cap)
             .field(|| "process.capabilities.bounding".into())?;
-        let mut listener = security::seccomp::install(filter, Before::Caps)?;
         if plan.uid != 0 {
             cred::keep_capabilities(true)?;
         }
         cred::set_ids(plan.uid, plan.gid).field(|| "process.user".into())?;
-        security::caps::set(&plan.caps, host.last_cap).field(|| "process.capabilities".into())?;
+        // The filter comes last: whatever came after it would need its leave. So what it takes to install it goes last, too.
+        let privileged = filter.is_some_and(|filter| filter.privileged);
+        let retained = if privileged { security::caps::SYS_ADMIN } else { 0 };
+        security::caps::set(&plan.caps, retained, host.last_cap).field(|| "process.capabilities".into())?;
         match entered {
             // The directory may be one that only the user can enter, on a network file system or behind a user namespace.
             Err(error) if error.errno() == Some(Errno::EACCES) => enter_cwd(root.as_fd(), &plan.cwd)?,
@@ -63,11 +68,10 @@ impl<'a> Program<'a> {
         signal::reset(ignored_signals)?;
         let path = find(&plan.args[0], plan.path.as_deref())?;
         let args = CStrings::new(plan.args.clone());
+        let caps = privileged.then_some(&plan.caps);
         let program =
-            Program { filter, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
-        if let Some(fd) = security::seccomp::install(filter, Before::Ready)? {
-            listener = Some(fd);
-        }
+            Program { filter, caps, path, args, env: CStrings::new(env), preserve_fds: plan.preserve_fds };
+        let listener = security::seccomp::install(filter, Before::Ready)?;
         Ok((program, listener))
     }
 
@@ -75,8 +79,10 @@ impl<'a> Program<'a> {
     /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
     /// whoever holds its other end. Comes back only with an error.
     pub fn execute(self, report: BorrowedFd) -> Error {
-        let filtered =
-            self.close_others(report).and_then(|()| security::seccomp::install(self.filter, Before::Exec));
+        let filtered = self
+            .close_others(report)
+            .and_then(|()| security::seccomp::install(self.filter, Before::Exec))
+            .and_then(|_| self.caps.map_or(Ok(()), |caps| security::caps::set_all_but_ambient(caps, 0)));
         if let Err(error) = filtered {
             return error;
         }

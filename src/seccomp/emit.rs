@@ -81,9 +81,9 @@ struct Emitter<'g> {
     places: Vec<[Option<Place>; 3]>,
 }
 
-/// A conditional jump that is about to be written must leave room for the one instruction that may be needed
-/// to bring its other successor nearer.
-const REACH: usize = u8::MAX as usize - 1;
+/// How far back a place may be when it is made sure of: one instruction may still come between, which brings the
+/// other successor nearer.
+const REACH: usize = u8::MAX as usize;
 
 impl Emitter<'_> {
     fn node(&mut self, id: Id, entries: [bool; 3]) {
@@ -196,6 +196,20 @@ mod tests {
    9  return SCMP_ACT_ALLOW
 ";
         assert_eq!(lines(&graph, root), text);
+    }
+
+    #[test]
+    fn the_kernels_limit() {
+        let emit_chain = |length: u32| {
+            let mut graph = Graph::new();
+            let (allow, trap) = (graph.action(Action::Allow), graph.action(Action::Trap));
+            let root = (0..length).fold(trap, |no, number| graph.test_number(Compare::Equal(number), allow, no));
+            emit(&graph, root)
+        };
+        // A load, two actions, and a copy of one for each 255 comparisons after the first.
+        let longest = emit_chain(4077).unwrap();
+        assert_eq!(longest.len(), MAX_INSTRUCTIONS);
+        assert!(emit_chain(4078).is_err());
     }
 
     #[test]

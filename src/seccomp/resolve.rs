@@ -258,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_without_bits_is_no_condition() {
+        let read = ["read".to_owned()];
+        let masked = |value| vec![Condition { index: 0, op: Operator::MaskedEq, value, value_two: 1 }];
+        let high = 1 << 32;
+        let policy = policy(vec![
+            rule(&read, Action::Log, masked(high)),
+            rule(&read, Action::Trap, masked(0)),
+            rule(&read, Action::Allow, vec![]),
+        ]);
+        assert_eq!(cases_on(&policy, Arch::X86_64, "read"), [(vec![], Action::Trap, 1)]);
+        assert_eq!(cases_on(&policy, Arch::X86, "read"), [(vec![], Action::Log, 0)]);
+    }
+
+    #[test]
     fn two_conditions_on_one_argument_are_alternatives() {
         let read = ["read".to_owned()];
         let policy = policy(vec![rule(&read, Action::Allow, vec![eq(0, 1), eq(1, 7), eq(0, 2)])]);

@@ -21,11 +21,25 @@ pub fn drop_bounding(caps: &Caps, last_cap: u8) -> Result<()> {
     Ok(())
 }
 
-/// Sets the other four sets, after the ids have changed.
-pub fn set(caps: &Caps, last_cap: u8) -> Result<()> {
+/// `CAP_SYS_ADMIN`, which it takes to install a filter without no_new_privs: the last capability that a process gives up.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// Sets the other four sets, after the ids have changed. The `retained` ones stay in force until [`set_all_but_ambient`] is called without
+/// them.
+pub fn set(caps: &Caps, retained: u64, last_cap: u8) -> Result<()> {
+    set_all_but_ambient(caps, retained)?;
+    // capset has taken out of the ambient set what is not both permitted and inheritable.
+    if caps.permitted & caps.inheritable != caps.ambient {
+        cred::clear_ambient()?;
+    }
+    Ok(numbers(caps.ambient, last_cap).try_for_each(cred::raise_ambient)?)
+}
+
+/// Sets the effective, permitted and inheritable capabilities; the ambient ones that this leaves no room for go too.
+pub fn set_all_but_ambient(caps: &Caps, retained: u64) -> Result<()> {
     cred::set_capabilities(cred::CapSets {
-        effective: caps.effective,
-        permitted: caps.permitted,
+        effective: caps.effective | retained,
+        permitted: caps.permitted | retained,
         inheritable: caps.inheritable,
     })
     .map_err(|error| {
@@ -36,10 +50,5 @@ pub fn set(caps: &Caps, last_cap: u8) -> Result<()> {
             0 => error,
             lacking => error.hint(format!("the runtime itself lacks {}", names(lacking))),
         }
-    })?;
-    // capset has taken out of the ambient set what is not both permitted and inheritable.
-    if caps.permitted & caps.inheritable != caps.ambient {
-        cred::clear_ambient()?;
-    }
-    Ok(numbers(caps.ambient, last_cap).try_for_each(cred::raise_ambient)?)
+    })
 }

@@ -34,5 +34,8 @@ mod probe;
 mod process;
 mod recorded;
 mod rootfs;
+mod seccomp;
+mod seccomp_explain;
+mod seccomp_listener;
 mod signals;
 mod terminal;
