@@ -203,13 +203,14 @@ mod tests {
         let emit_chain = |length: u32| {
             let mut graph = Graph::new();
             let (allow, trap) = (graph.action(Action::Allow), graph.action(Action::Trap));
-            let root = (0..length).fold(trap, |no, number| graph.test_number(Compare::Equal(number), allow, no));
+            let root =
+                (0..length).fold(trap, |no, number| graph.test_number(Compare::Equal(number), allow, no));
             emit(&graph, root)
         };
         // A load, two actions, and a copy of one for each 255 comparisons after the first.
-        let longest = emit_chain(4077).unwrap();
+        let longest = emit_chain(4078).unwrap();
         assert_eq!(longest.len(), MAX_INSTRUCTIONS);
-        assert!(emit_chain(4078).is_err());
+        assert!(emit_chain(4079).is_err());
     }
 
     #[test]
