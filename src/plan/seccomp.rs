@@ -49,6 +49,7 @@ impl Seccomp {
         let native = Arch::native()
             .ok_or_else(|| Error::new("the system calls of this machine are not known").field(FIELD))?;
         let policy = policy(seccomp, FIELD, native)?;
+        check_notified(&policy)?;
         let program = seccomp::compile(&policy)?;
         warnings.extend(program.warnings);
         Ok(Seccomp {
@@ -68,6 +69,17 @@ impl Seccomp {
 }
 
 const FIELD: &str = "linux.seccomp";
+
+/// The call by which init hands the notification descriptor on would wait for whoever gets it.
+fn check_notified(policy: &Policy) -> Result<()> {
+    let waits =
+        |rule: &Rule| rule.action == Action::Notify && rule.names.iter().any(|name| name == "sendmsg");
+    match policy.rules.iter().position(waits) {
+        Some(i) => Err(Error::new("sendmsg cannot have SCMP_ACT_NOTIFY")
+            .field(policy.path(format_args!("syscalls[{i}].names")))),
+        None => Ok(()),
+    }
+}
 
 /// Checks a profile. `field` is where it stands in its file, empty for a profile that is a file of its own.
 pub fn policy<'a>(seccomp: &'a LinuxSeccomp, field: &str, native: Arch) -> Result<Policy<'a>> {
@@ -176,10 +188,6 @@ fn action(action: LinuxSeccompAction, errno_ret: Option<u32>) -> Result<Action> 
 /// An entry of `syscalls`; an error comes with the part that is wrong.
 fn rule(entry: &LinuxSyscall) -> std::result::Result<Rule<'_>, (String, Error)> {
     let action = action(entry.action(), entry.errno_ret()).map_err(|error| ("errnoRet".to_owned(), error))?;
-    if action == Action::Notify && entry.names().iter().any(|name| name == "sendmsg") {
-        // The call by which init hands the notification descriptor on would wait for whoever gets it.
-        return Err(("names".to_owned(), Error::new("sendmsg cannot have SCMP_ACT_NOTIFY")));
-    }
     let args = entry.args().as_deref().unwrap_or_default();
     let conditions = args.iter().enumerate().map(|(i, arg)| {
         condition(arg).ok_or_else(|| {

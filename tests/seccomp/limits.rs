@@ -112,7 +112,7 @@ fn the_longest_filter() {
 fn podmans_profile_is_short() {
     let (_, mut profile) = profiles::recorded().remove(0);
     let program = crate::compile(&profile, Arch::X86_64).unwrap();
-    assert!(program.len() <= 269, "{}", program.len());
+    assert!(program.len() <= 271, "{}", program.len());
     let steps = |arch: Arch, number| run(&program, &Data::new(arch.audit(), number, [0; 6], true)).1;
     let numbers = |arch| profiles::numbers_from(arch)..profiles::numbers_from(arch) + 480;
     let archs = [Arch::X86_64, Arch::X86, Arch::X32];
