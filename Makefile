@@ -72,7 +72,7 @@ root:
 	@$(SUDO) true || { echo "creating containers needs root: run make as root or where sudo works" >&2; exit 1; }
 
 build-packages: PACKAGES := gcc libc6-dev
-test-packages: PACKAGES := busybox-static libseccomp-dev strace uidmap
+test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
 build-packages test-packages:
 	@if ! command -v dpkg-query >/dev/null; then \
 	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \

@@ -12,6 +12,7 @@ mod container;
 mod error;
 mod host;
 mod log;
+mod net;
 mod plan;
 mod process;
 mod rootfs;

@@ -21,7 +21,7 @@ const ROWS: &[&[&str]] = &[
     &["error", "log"],
     &["spec", "host", "seccomp"],
     &["plan"],
-    &["rootfs", "cgroup", "security"],
+    &["rootfs", "cgroup", "security", "net"],
     &["process"],
     &["container"],
     // The command line: the arguments as typed, the verbs, and `main`, which ties them together.

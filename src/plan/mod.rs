@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
@@ -25,6 +26,7 @@ use cgroup::{CgroupPlan, Layout};
 use hooks::Hooks;
 use mounts::{MountKind, MountStep};
 use namespaces::Namespaces;
+use net::NetDevice;
 use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxPersonality, LinuxPersonalityDomain};
 use process::{NOTIFY_SOCKET, Process};
 use rootfs::{DeviceStep, Root};
@@ -83,6 +85,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// Kernel parameters.
     pub sysctl: Vec<Sysctl>,
+    /// The network devices that it gets.
+    pub net_devices: Vec<NetDevice>,
     /// The execution domain: the argument of
     /// [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html).
     pub personality: Option<u64>,
@@ -136,6 +140,7 @@ impl Plan {
             hostname: uts_name(spec.hostname.as_deref(), "hostname", &namespaces)?,
             domainname: uts_name(spec.domainname.as_deref(), "domainname", &namespaces)?,
             sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
+            net_devices: net::plan(linux, &namespaces, host)?,
             personality: linux.personality().as_ref().map(|p| personality(p, &mut warnings)),
             cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
             seccomp: linux
@@ -162,7 +167,6 @@ fn check_supported(linux: &Linux) -> Result<()> {
     for (field, present) in [
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
         ("memoryPolicy", linux.memory_policy().is_some()),
-        ("netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
         ("intelRdt", rdt.is_some_and(|rdt| *rdt != LinuxIntelRdt::default())),
     ] {
         if present {
@@ -327,7 +331,6 @@ mod tests {
         for (field, value) in [
             ("mountLabel", json!("l")),
             ("memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
-            ("netDevices", json!({"eth0": {}})),
             ("intelRdt", json!({"closID": "a"})),
         ] {
             let text = error(|json| json["linux"][field] = value.clone());
@@ -335,7 +338,6 @@ mod tests {
         }
         let empty = plan(|json| {
             json["linux"]["mountLabel"] = json!("");
-            json["linux"]["netDevices"] = json!({});
             json["linux"]["intelRdt"] = json!({});
         });
         assert!(empty.is_ok());

@@ -19,6 +19,8 @@ pub enum FromInit {
         /// Its id in the creator's pid namespace.
         pid: i32,
     },
+    /// It is in its namespaces: it is time to move network devices in.
+    Entered,
     /// The root is in place: it is time for the prestart and createRuntime hooks.
     RunHooks,
     /// Init itself runs hooks now, which may take as long as they like.
@@ -36,6 +38,8 @@ pub enum FromInit {
 pub enum ToInit {
     /// Cgroups, id maps and limits are set.
     Go,
+    /// The network devices are there.
+    DevicesMoved,
     /// The hooks have run.
     HooksDone,
     /// The container is on record: init outlives its creator from here on.
@@ -46,6 +50,7 @@ impl ToInit {
     fn byte(self) -> u8 {
         match self {
             ToInit::Go => b'g',
+            ToInit::DevicesMoved => b'd',
             ToInit::HooksDone => b'h',
             ToInit::Kept => b'k',
         }

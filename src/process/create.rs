@@ -8,6 +8,7 @@ use super::{idmap, listener, program, start};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::net::{self, Moved};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Fork, Join, Namespaces};
 use crate::plan::process::Process;
@@ -46,6 +47,7 @@ pub struct NewInit<'a> {
     /// Its id in the runtime's pid namespace.
     pub pid: i32,
     process: Doomed,
+    devices: Option<Moved>,
     cgroup: NewCgroup<'a>,
     held: Held,
 }
@@ -135,6 +137,9 @@ impl NewInit<'_> {
     pub fn keep(mut self) -> Result<(OwnedFd, Held)> {
         self.held.channel.send(ToInit::Kept)?;
         self.cgroup.kept = true;
+        if let Some(devices) = self.devices.take() {
+            devices.leave();
+        }
         let pidfd = self.process.spare().ok_or_else(|| Error::new("init was spared twice"))?;
         Ok((pidfd, self.held))
     }
@@ -202,8 +207,14 @@ pub fn create(request: Request) -> Result<NewInit> {
     let process = Doomed::new(pidfd);
     let entered = equip(plan, host, cgroup, pid)?;
     channel.send(ToInit::Go)?;
-    converse(&channel, pid, &process, plan, hook_state)?;
-    Ok(NewInit { pid, process, cgroup: guard, held: Held { channel, _entered: entered, _cgroup: cgroup_fd } })
+    let devices = converse(&channel, pid, &process, plan, hook_state)?;
+    Ok(NewInit {
+        pid,
+        process,
+        devices,
+        cgroup: guard,
+        held: Held { channel, _entered: entered, _cgroup: cgroup_fd },
+    })
 }
 
 fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
@@ -240,6 +251,9 @@ fn refuse_hosts_own(plan: &Plan, joins: &[OwnedFd]) -> Result<()> {
         false => Ok(()),
     };
     plan.sysctl.iter().try_for_each(|sysctl| refuse(sysctl.namespace, &sysctl.field))?;
+    if !plan.net_devices.is_empty() {
+        refuse(Ns::Network, "linux.netDevices")?;
+    }
     for (name, field) in [(&plan.hostname, "hostname"), (&plan.domainname, "domainname")] {
         if name.is_some() {
             refuse(Ns::Uts, field)?;
@@ -344,17 +358,23 @@ pub fn equip_process(plan: &Process, pid: i32, in_user_namespace: bool) -> Resul
     Ok(())
 }
 
-/// Listens to init until it is ready.
+/// Listens to init until it is ready. Returns the network devices that were moved in.
 fn converse(
     channel: &CreatorEnd,
     pid: i32,
     process: &Doomed,
     plan: &Plan,
     hook_state: &HookState,
-) -> Result<()> {
+) -> Result<Option<Moved>> {
+    let mut devices = None;
     let mut patience = Some(PATIENCE);
     loop {
         match channel.receive(patience, "the container's init")? {
+            Some((FromInit::Entered, _)) => {
+                let namespace = format!("/proc/{pid}/ns/net");
+                devices = Some(net::move_in(&plan.net_devices, Path::new(&namespace))?);
+                channel.send(ToInit::DevicesMoved)?;
+            }
             Some((FromInit::RunHooks, _)) => {
                 let state = hook_state.json("creating", pid);
                 hooks::run(&plan.hooks.prestart, &state)?;
@@ -368,7 +388,7 @@ fn converse(
                     listener::hand_on(to, fd.as_fd(), pid, &hook_state.value("creating", pid))?;
                 }
             }
-            Some((FromInit::Ready, _)) => return Ok(()),
+            Some((FromInit::Ready, _)) => return Ok(devices),
             Some((FromInit::Failed(error), _)) => return Err(error),
             Some((FromInit::Relayed { .. }, _)) => return Err(Error::new("init spoke out of turn")),
             None => return Err(process.ended_early()),

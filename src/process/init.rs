@@ -72,6 +72,10 @@ impl<'a> Init<'a> {
         if self.plan.namespaces.new.has(Ns::Network) {
             net::loopback_up()?;
         }
+        if !self.plan.net_devices.is_empty() {
+            self.channel.send(&FromInit::Entered, &[])?;
+            self.channel.wait_for(ToInit::DevicesMoved)?;
+        }
         let terminal = self.set_up_rootfs()?;
         if let Some(persona) = self.plan.personality {
             process::set_personality(persona).field(|| "linux.personality".into())?;

@@ -18,6 +18,7 @@ pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod ns;
 pub mod path;
 pub mod pidfd;

@@ -29,6 +29,7 @@ mod mount_options;
 mod mount_propagation;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod numbers;
 mod probe;
 mod process;
