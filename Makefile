@@ -2,6 +2,7 @@
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
+# make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
 # make lint      formatting and clippy, warnings are errors
 # make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
 # make clean     removes target/
@@ -32,7 +33,7 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(shell echo $(CARGO_BUILD_TARGET) | tr a-z-
 
 STRIP ?= strip
 
-.PHONY: all demo test bench-calls lint install clean root build-packages test-packages FORCE
+.PHONY: all demo test bench bench-calls lint install clean root build-packages test-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -51,6 +52,24 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
 test: root build-packages test-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
+
+BENCH := $(abspath $(TARGET_DIR))/bench
+PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop/peers
+BENCH_VIEWS ?= v1 v2
+BENCH_ARGS ?=
+
+# The machine should have nothing else to do meanwhile.
+bench: root build-packages test-packages $(ORLOP)
+	mkdir -p $(BENCH)
+	$(SUDO) tools/bench/peers.sh $(PEERS) >$(BENCH)/peers
+	for name in floor workload; do \
+	    $(CC) -O2 -Wall -Wextra -static -o $(BENCH)/$$name tools/bench/$$name.c || exit; \
+	done
+	cargo build --release $(CARGOFLAGS) --manifest-path tools/bench/Cargo.toml --target-dir $(BENCH)/target
+	for view in $(BENCH_VIEWS); do \
+	    $(SUDO) $(BENCH)/target/$(CARGO_BUILD_TARGET)/release/bench --orlop $(RUNTIME) --peers $(BENCH)/peers \
+	        --floor $(BENCH)/floor --workload $(BENCH)/workload --view $$view --out docs/benchmarks $(BENCH_ARGS) || exit; \
+	done
 
 bench-calls: root test-packages $(ORLOP)
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-calls.sh

@@ -1,0 +1,85 @@
+//! Running one command and taking what it cost.
+
+use anyhow::{Context, Result, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a command has cost, with all of its children that have ended.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    /// Milliseconds until it ended.
+    pub wall: f64,
+    /// Milliseconds of processor time, of user and system.
+    pub cpu: f64,
+    /// Page faults that needed no reading.
+    pub faults: f64,
+}
+
+/// Runs `work` and takes what it and all its children have cost.
+pub fn cost(work: impl FnOnce() -> Result<()>) -> Result<Cost> {
+    reap();
+    let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let start = Instant::now();
+    work()?;
+    let wall = start.elapsed();
+    reap();
+    let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let time = |usage: &nix::sys::resource::Usage| {
+        let micros = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e3 + time.tv_usec() as f64 / 1e3;
+        micros(usage.user_time()) + micros(usage.system_time())
+    };
+    Ok(Cost {
+        wall: wall.as_secs_f64() * 1e3,
+        cpu: time(&after) - time(&before),
+        faults: (after.minor_page_faults() - before.minor_page_faults()) as f64,
+    })
+}
+
+/// Runs a command to its end, without input and output.
+pub fn quiet(command: &mut Command) -> Result<()> {
+    // A file, so that nobody waits for a container that holds a pipe open.
+    let said = std::env::temp_dir().join(format!("orlop-bench.{:?}.stderr", std::thread::current().id()));
+    let stderr = File::create(&said).with_context(|| format!("create {}", said.display()))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    let status = command.status().with_context(|| format!("run {command:?}"))?;
+    let text = fs::read_to_string(&said).unwrap_or_default();
+    fs::remove_file(&said)?;
+    if !status.success() {
+        bail!("{command:?}: {status}: {}", text.trim());
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and returns what it printed.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Takes the status of children that have ended, of which some were left by a runtime.
+pub fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
+}
+
+/// Waits until `done`, with a deadline that only a runtime at fault meets.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !done() {
+        if start.elapsed() > Duration::from_secs(20) {
+            bail!("waited too long until {what}");
+        }
+        reap();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
