@@ -1,5 +1,9 @@
 //! The command line: what can be typed, in runc's names. What it means is in `commands`.
 
+mod update;
+
+pub use update::Update;
+
 use crate::log::Format;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -113,6 +117,8 @@ pub enum Command {
     Pause(Id),
     /// Let the frozen processes of a container go on
     Resume(Id),
+    /// Change the limits of a running container
+    Update(Box<Update>),
     /// Write a sample config.json
     Spec(Spec),
     /// Print what this build can do, as JSON
@@ -424,6 +430,17 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_is_a_negative_number() {
+        let Command::Update(update) =
+            parsed("orlop update --memory -1 web --cpu-quota -1 -pids-limit=-1 --cpu-shares 5").command
+        else {
+            panic!()
+        };
+        assert_eq!((update.memory, update.cpu_quota, update.pids_limit), (Some(-1), Some(-1), Some(-1)));
+        assert_eq!((update.cpu_share, update.id.as_str()), (Some(5), "web"));
+    }
+
+    #[test]
     fn what_engines_pass() {
         for line in [
             "orlop --root /r --log /l --log-format json --systemd-cgroup create --bundle /b --pid-file /p --no-pivot --no-new-keyring --preserve-fds 2 --console-socket /c id",
@@ -433,6 +450,9 @@ mod tests {
             "orlop --root /r delete --force id",
             "orlop exec --process /f --console-socket /c --detach --pid-file /p id",
             "orlop ps --format json id",
+            "orlop --root /r update --resources=- id",
+            "orlop --root /r update --resources - id",
+            "orlop update -r /f id",
             "orlop --cgroup-manager disabled create -b /b id",
             "orlop run --bundle /b --keep id",
         ] {

@@ -106,6 +106,7 @@ fn describe(command: &Command) -> (String, u8) {
         Command::Ps(args) => ("ps", &args.id),
         Command::Pause(args) => ("pause", &args.id),
         Command::Resume(args) => ("resume", &args.id),
+        Command::Update(args) => ("update", &args.id),
         Command::List(_) => return ("list".into(), 1),
         Command::Spec(_) => return ("spec".into(), 1),
         Command::Features => return ("features".into(), 1),

@@ -168,6 +168,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     from_json(&json).doing(|| path.display().to_string())
 }
 
+/// Reads a part of a config.json from the standard input.
+pub fn read_json_stdin<T: DeserializeOwned>() -> Result<T> {
+    let mut content = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_SIZE).read_to_end(&mut content);
+    read.map_err(|error| CallError { call: "read(0)".into(), errno: error.into() })?;
+    from_json(&content).doing(|| "standard input".into())
+}
+
 /// Reads a regular file whole. Anything else is refused unopened: opening a FIFO can take for ever.
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     let failed = |call: &str, error: std::io::Error| CallError {

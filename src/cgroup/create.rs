@@ -111,12 +111,7 @@ impl Cgroup {
     }
 
     fn write_one(&self, writer: &mut file::Writer, write: &Write) -> Result<()> {
-        let Some(hierarchy) = self.only_v2().or_else(|| self.controller(&write.controller)) else {
-            let what = format!("the host has no cgroup controller {:?} (of version 1)", write.controller);
-            return Err(Error::new(what)
-                .field(write.field.as_str())
-                .hint("mount it below /sys/fs/cgroup, or drop the field"));
-        };
+        let hierarchy = self.hierarchy_of(write)?;
         let result = match (writer.write(&hierarchy.dir.join(&write.file), &write.value), &write.if_missing) {
             (Err(error), IfMissing::Skip) if error.errno == Errno::ENOENT => Ok(()),
             (Err(error), IfMissing::Write { file, value }) if error.errno == Errno::ENOENT => {
@@ -124,14 +119,26 @@ impl Cgroup {
             }
             (result, _) => result,
         };
-        result.map_err(|error| {
-            let hint = hint(error.errno, &write.controller);
-            let error = Error::from(error).field(write.field.as_str());
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+        result.map_err(|error| refused(error, write))
+    }
+
+    /// The hierarchy that has the file of a write.
+    pub(super) fn hierarchy_of(&self, write: &Write) -> Result<&Hierarchy> {
+        self.only_v2().or_else(|| self.controller(&write.controller)).ok_or_else(|| {
+            Error::new(format!("the host has no cgroup controller {:?} (of version 1)", write.controller))
+                .field(write.field.as_str())
+                .hint("mount it below /sys/fs/cgroup, or drop the field")
         })
+    }
+}
+
+/// The error of a value that could not be written.
+pub(super) fn refused(error: CallError, write: &Write) -> Error {
+    let hint = hint(error.errno, &write.controller);
+    let error = Error::from(error).field(write.field.as_str());
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

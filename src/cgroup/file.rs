@@ -69,6 +69,17 @@ pub fn read_list(path: &Path) -> Called<String> {
     Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
+/// The numbers of a list like `0-2,7`; `None` for what is no list.
+pub fn numbers(list: &str) -> Option<Vec<u16>> {
+    let mut numbers = Vec::new();
+    for part in list.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
 /// Whether an error says that the cgroup, or the file in it, doesn't exist (any more).
 pub fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)

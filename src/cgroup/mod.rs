@@ -17,6 +17,7 @@ mod kill;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use join::{Entrance, SubCgroup};
 
@@ -138,6 +139,16 @@ impl Cgroup {
             }
         };
         Ok(Cgroup { hierarchies, rootless, optional: false })
+    }
+
+    /// The layout that it was made in, which says how limits are written.
+    pub fn layout(&self) -> Layout {
+        match (self.only_v2(), self.unified()) {
+            (Some(_), _) => Layout::V2,
+            (None, Some(_)) => Layout::Hybrid,
+            (None, None) if self.hierarchies.is_empty() => Layout::None,
+            (None, None) => Layout::V1,
+        }
     }
 
     /// What a mount of type `cgroup` inside the container shows; `None` where the host has no cgroups.

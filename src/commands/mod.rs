@@ -10,6 +10,7 @@ mod run;
 mod seccomp;
 mod spec;
 mod state;
+mod update;
 
 use crate::cli::{Cli, Command, Global, Kill, Seccomp};
 use crate::container::{self, Container};
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ps(args) => ps::ps(&open(&args.id)?, &args),
         Command::Pause(args) => open(&args.id)?.pause().map(|()| 0),
         Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
+        Command::Update(args) => update::update(&open(&args.id)?, &args),
         Command::Spec(args) => spec::spec(&args),
         Command::Features => features::features(),
         Command::Seccomp(Seccomp::Explain(args)) => seccomp::explain(&args),

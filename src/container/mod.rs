@@ -9,6 +9,7 @@ mod exec;
 mod signal;
 mod start;
 mod state;
+mod update;
 
 pub use create::{CreateOptions, create, listen_fds};
 pub use delete::delete;
@@ -132,7 +133,7 @@ impl StateDir {
         self.fd.as_fd()
     }
 
-    /// Takes the lock, which `create`, `start` and `delete` hold while they work.
+    /// Takes the lock, which `create`, `start`, `update` and `delete` hold while they work.
     fn lock(&self) -> Result<()> {
         let deadline = Instant::now() + LOCK_PATIENCE;
         while !file::try_lock(self.fd())? {

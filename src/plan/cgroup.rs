@@ -9,6 +9,7 @@ pub mod devices;
 mod shared;
 #[cfg(test)]
 mod tests;
+pub mod update;
 mod v1;
 mod v2;
 

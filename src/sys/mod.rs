@@ -68,12 +68,14 @@ errnos!(
     ENODEV,
     ENOENT,
     ENOEXEC,
+    ENOSPC,
     ENOSYS,
     ENOTDIR,
     ENOTEMPTY,
     ENOTTY,
     EOPNOTSUPP,
     EPERM,
+    ERANGE,
     EROFS,
     ESRCH
 );

@@ -15,7 +15,7 @@ mod rootfs;
 mod tty;
 
 pub use bundle::{Bundle, View};
-pub use cgroups::{Hierarchy, cgroups_named, hierarchies};
+pub use cgroups::{Hierarchy, cgroups_named, hierarchies, place_of};
 pub use commands::{Running, runtime, wait_until};
 pub use host::{Need, skip_unless};
 pub use leftovers::processes_of;

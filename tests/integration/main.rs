@@ -40,3 +40,4 @@ mod seccomp_explain;
 mod seccomp_listener;
 mod signals;
 mod terminal;
+mod update;

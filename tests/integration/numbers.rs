@@ -120,6 +120,19 @@ fn state_start_and_kill_make_at_most_100_calls_each() {
     }
 }
 
+#[test]
+fn update_of_one_value_makes_at_most_120_calls() {
+    requires!(Need::Program("strace"), Need::Controller("pids"));
+    if in_a_view() {
+        return;
+    }
+    let b = hello().args(["/bin/sh", "-c", "sleep 100"]);
+    b.create().ok();
+    let calls = calls_of(&b, &["update", "--pids-limit", "50", &b.id]);
+    calls.at_most(120);
+    assert_eq!(calls.of(&["clone", "clone3", "fork", "vfork"]), 0, "{calls}");
+}
+
 /// The most that the process of an attached `run` has had in memory, read when it is about to end.
 #[test]
 fn run_takes_at_most_3_mb_of_memory() {

@@ -33,17 +33,17 @@ fn values_for_both_versions() {
                 "memory.memsw.limit_in_bytes = 134217728",
                 "memory.soft_limit_in_bytes = 33554432",
             ],
-            &["memory.max = 67108864", "memory.swap.max = 67108864", "memory.low = 33554432"],
+            &["memory.swap.max = 67108864", "memory.max = 67108864", "memory.low = 33554432"],
         ),
         (
             r#"{"memory":{"limit":1000,"swap":1000}}"#,
             &["memory.limit_in_bytes = 1000", "memory.memsw.limit_in_bytes = 1000"],
-            &["memory.max = 1000", "memory.swap.max = 0 if there"],
+            &["memory.swap.max = 0 if there", "memory.max = 1000"],
         ),
         (
             r#"{"memory":{"limit":1000,"swap":-1}}"#,
             &["memory.limit_in_bytes = 1000", "memory.memsw.limit_in_bytes = -1 if there"],
-            &["memory.max = 1000", "memory.swap.max = max if there"],
+            &["memory.swap.max = max if there", "memory.max = 1000"],
         ),
         (
             r#"{"memory":{"limit":-1,"reservation":-1,"useHierarchy":true}}"#,
@@ -52,7 +52,7 @@ fn values_for_both_versions() {
                 "memory.memsw.limit_in_bytes = -1 if there",
                 "memory.soft_limit_in_bytes = -1",
             ],
-            &["memory.max = max", "memory.swap.max = max if there", "memory.low = max"],
+            &["memory.swap.max = max if there", "memory.max = max", "memory.low = max"],
         ),
         (
             r#"{"cpu":{"shares":512,"period":50000,"quota":25000,"burst":0}}"#,

@@ -62,13 +62,14 @@ fn memory(memory: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
             writes.push(Write::new("memory", file, limit.shown("max"), field).if_missing(if_missing));
         }
     };
-    limit("memory.max", limits.limit, IfMissing::Fail, MEMORY_LIMIT);
     // A kernel without accounting of swap limits none; that no swap at all was wanted doesn't stop runc there either.
     let if_missing = match limits.swap {
         Some(Limit::Unlimited | Limit::Bytes(0)) => IfMissing::Skip,
         _ => IfMissing::Fail,
     };
     limit("memory.swap.max", limits.swap, if_missing, MEMORY_SWAP);
+    // After that of swap: to a limit that is lowered while the container runs, what is over it is swapped out.
+    limit("memory.max", limits.limit, IfMissing::Fail, MEMORY_LIMIT);
     limit("memory.low", limits.reservation, IfMissing::Fail, MEMORY_RESERVATION);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The host's cgroup trees, seen from outside the containers.
 
+use super::bundle::{Bundle, View};
 use super::mountinfo::{MountEntry, mounts};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,36 @@ impl From<MountEntry> for Hierarchy {
         let mut controllers = mount.super_options;
         controllers.retain(|option| !v2 && !options.contains(&option.as_str()));
         Hierarchy { path: PathBuf::from(mount.point), v2, controllers }
+    }
+}
+
+/// The hierarchy in which the runtime finds a controller in a view: that of v1 by its own name, v2 by `io` for `blkio`, and no name for
+/// what every cgroup of v2 has.
+pub fn place_of(controller: &str, view: View) -> Option<Hierarchy> {
+    let v2_name = if controller == "blkio" { "io" } else { controller };
+    let mut all = hierarchies();
+    match view {
+        View::Host => {}
+        View::V1 => all.retain(|h| !h.v2),
+        View::V2 => all.retain(|h| h.v2),
+    }
+    if all.iter().all(|h| h.v2) {
+        let mut all = all.into_iter();
+        return all.find(|h| {
+            let offered = fs::read_to_string(h.path.join("cgroup.controllers")).unwrap_or_default();
+            v2_name.is_empty() || offered.split_whitespace().any(|name| name == v2_name)
+        });
+    }
+    all.into_iter().find(|h| h.controllers.iter().any(|name| name == controller))
+}
+
+impl Bundle {
+    /// A file of the container's cgroup, by its names in v1 and v2, whichever the controller is of.
+    #[track_caller]
+    pub fn cgroup_file(&self, controller: &str, v1: &str, v2: &str) -> PathBuf {
+        let hierarchy =
+            place_of(controller, self.view).unwrap_or_else(|| panic!("no controller {controller}"));
+        hierarchy.path.join(self.cgroup().trim_start_matches('/')).join(if hierarchy.v2 { v2 } else { v1 })
     }
 }
 

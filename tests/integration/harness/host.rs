@@ -1,6 +1,7 @@
 //! What the host can do, for tests that need more than a kernel of the supported floor.
 
-use super::cgroups::hierarchies;
+use super::bundle::View;
+use super::cgroups::{hierarchies, place_of};
 use std::path::Path;
 
 /// A feature of the host that a test may need.
@@ -11,6 +12,8 @@ pub enum Need {
     CgroupV1,
     /// A mounted cgroup2 tree, that is a v2 or hybrid layout.
     CgroupV2,
+    /// A controller, of whichever version of cgroups `VIEW` shows.
+    Controller(&'static str),
     TimeNamespace,
     UserNamespace,
     /// `/proc/keys`.
@@ -28,6 +31,7 @@ impl Need {
             Need::Root => nix::unistd::geteuid().is_root(),
             Need::CgroupV1 => any(false),
             Need::CgroupV2 => any(true),
+            Need::Controller(name) => place_of(name, View::from_env()).is_some(),
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::Keyrings => Path::new("/proc/keys").exists(),
@@ -46,6 +50,7 @@ impl std::fmt::Display for Need {
             Need::Root => write!(f, "root"),
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::CgroupV2 => write!(f, "cgroup v2"),
+            Need::Controller(name) => write!(f, "the cgroup controller {name}"),
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
