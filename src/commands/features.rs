@@ -35,7 +35,7 @@ pub fn features() -> Result<u8> {
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },
         "annotations": {"org.opencontainers.orlop.version": env!("CARGO_PKG_VERSION")},

@@ -8,6 +8,7 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod hooks;
+pub mod mount_idmap;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -24,7 +25,9 @@ use crate::sys::mount::{Attributes, attr};
 use crate::sys::ns::Ns;
 use cgroup::{CgroupPlan, Layout};
 use hooks::Hooks;
-use mounts::{MountKind, MountStep};
+use mount_idmap::Owners;
+use mount_options::SourceLink;
+use mounts::{MountKind, MountStep, Scope};
 use namespaces::Namespaces;
 use net::NetDevice;
 use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxPersonality, LinuxPersonalityDomain};
@@ -121,7 +124,9 @@ impl Plan {
         let mut warnings = Vec::new();
         let namespaces = Namespaces::new(linux)?;
         let in_userns = host.in_userns || namespaces.contains(Ns::User);
-        let mut mounts = mounts::plan(&spec.mounts, &options.bundle, &mut warnings)?;
+        let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
+        let scope = Scope { bundle: &options.bundle, owners };
+        let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
         let process = Process::new(process, host, options, &mut warnings)?;
@@ -226,10 +231,17 @@ fn notify(directory: &Path) -> MountStep {
     let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     MountStep {
         destination: mounts::inside(Path::new(NOTIFY_SOCKET).parent().unwrap_or(Path::new("/"))),
-        kind: MountKind::Bind { source: directory.to_owned(), recursive: false, procfs: false },
+        kind: MountKind::Bind {
+            source: directory.to_owned(),
+            recursive: false,
+            link: SourceLink::Followed,
+            procfs: false,
+        },
         attributes: Attributes { set, clear: 0 },
         recursive: Attributes::default(),
         propagation: Vec::new(),
+        id_map: None,
+        no_follow: false,
         field: "NOTIFY_SOCKET".to_owned(),
     }
 }

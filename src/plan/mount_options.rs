@@ -35,8 +35,24 @@ pub enum Effect {
     Propagation(Propagation, Reach),
     /// Copies what the mount hides into it first.
     CopyUp,
-    /// Maps the owners of the files.
-    IdMap,
+    /// Maps the owners of the files. It may have a value: crun's form of a map.
+    IdMap(Reach),
+    /// What becomes of a source that is a symbolic link (crun).
+    Source(SourceLink),
+    /// Mounts over a symbolic link at the destination instead of following it (crun).
+    DestinationNoFollow,
+}
+
+/// What becomes of the source of a bind if it is a symbolic link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceLink {
+    /// What it leads to is mounted.
+    #[default]
+    Followed,
+    /// The link itself is mounted (`src-nofollow`).
+    Mounted,
+    /// A link of the same content is made at the destination (`copy-symlink`).
+    Copied,
 }
 
 /// How far an option reaches.
@@ -48,7 +64,10 @@ pub enum Reach {
     Tree,
 }
 
-use Effect::{Atime, Bind, Clear, CopyUp, IdMap, NotAtime, Nothing, Remount, Set, Superblock};
+use Effect::{
+    Atime, Bind, Clear, CopyUp, DestinationNoFollow, IdMap, NotAtime, Nothing, Remount, Set, Source,
+    Superblock,
+};
 use Reach::{Mount, Tree};
 
 /// The table: one row an option, in the order of mount(8), opposites side by side.
@@ -114,13 +133,22 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("unbindable", Effect::Propagation(Propagation::Unbindable, Mount)),
     ("runbindable", Effect::Propagation(Propagation::Unbindable, Tree)),
     ("tmpcopyup", CopyUp),
-    ("idmap", IdMap),
-    ("ridmap", IdMap),
+    ("idmap", IdMap(Mount)),
+    ("ridmap", IdMap(Tree)),
+    ("src-nofollow", Source(SourceLink::Mounted)),
+    ("copy-symlink", Source(SourceLink::Copied)),
+    ("dest-nofollow", DestinationNoFollow),
 ];
 
 /// The option of this name, under the name in the table, which lives as long as the program.
 pub fn lookup(name: &str) -> Option<(&'static str, Effect)> {
     OPTIONS.iter().find(|(known, _)| *known == name).copied()
+}
+
+/// `idmap` or `ridmap` with a value.
+fn id_map(piece: &str) -> Option<(&'static str, Effect)> {
+    let (name, _) = piece.split_once('=')?;
+    lookup(name).filter(|(_, effect)| matches!(effect, IdMap(_)))
 }
 
 /// The propagation that an option stands for: `rslave`. `linux.rootfsPropagation` takes the same words.
@@ -133,11 +161,22 @@ pub fn propagation(name: &str) -> Option<(Propagation, Reach)> {
 
 /// The names of all options that are supported, for `features`.
 pub fn known() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().filter(|(_, effect)| *effect != IdMap).map(|(name, _)| *name)
+    OPTIONS.iter().map(|(name, _)| *name)
 }
 
 /// An option of a file system and its value.
 pub type Data = (String, Option<String>);
+
+/// The option `idmap` or `ridmap` of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMapOption {
+    /// `ridmap`
+    pub recursive: bool,
+    /// Its value, a map in crun's form.
+    pub map: Option<String>,
+    /// `mounts[3].options[1]`
+    pub field: String,
+}
 
 /// The options of one mount, sorted by what they are about; later ones have won over earlier ones.
 #[derive(Debug, Default)]
@@ -156,6 +195,12 @@ pub struct MountOptions {
     pub flags: Vec<&'static str>,
     /// Field of the option `tmpcopyup`.
     pub copy_up: Option<String>,
+    /// `idmap` or `ridmap`.
+    pub id_map: Option<IdMapOption>,
+    /// What becomes of a source that is a symbolic link, and the field that says so if it is not followed.
+    pub source: (SourceLink, Option<String>),
+    /// Field of the option `dest-nofollow`.
+    pub no_follow: Option<String>,
     /// Options of the file system, in order.
     pub data: Vec<Data>,
     /// Field and text of the first of them.
@@ -169,8 +214,13 @@ impl MountOptions {
         for (i, option) in options.iter().enumerate() {
             let field = format!("{field}.options[{i}]");
             for piece in pieces(option) {
-                match lookup(piece) {
-                    Some((name, effect)) => all.apply(name, effect, field.clone())?,
+                match lookup(piece).or_else(|| id_map(piece)) {
+                    Some((name, effect)) => {
+                        all.apply(name, effect, field.clone())?;
+                        if let (Some(option), Some((_, map))) = (&mut all.id_map, piece.split_once('=')) {
+                            option.map = Some(map.to_owned());
+                        }
+                    }
                     None => {
                         all.unknown.get_or_insert_with(|| (field.clone(), piece.to_owned()));
                         all.data.push(data(piece));
@@ -199,9 +249,17 @@ impl MountOptions {
             Effect::Superblock => self.flags.push(name),
             Effect::Propagation(kind, reach) => self.propagation.push((kind, reach == Reach::Tree)),
             Effect::CopyUp => self.copy_up = Some(field),
-            Effect::IdMap => {
-                return Err(Error::new("id-mapped mounts are not supported by this version").field(field));
+            Effect::IdMap(reach) => {
+                self.id_map = Some(IdMapOption { recursive: reach == Reach::Tree, map: None, field });
             }
+            Effect::Source(link) if [SourceLink::Followed, link].contains(&self.source.0) => {
+                self.source = (link, Some(field));
+            }
+            Effect::Source(_) => {
+                let error = Error::new("a link can't be both mounted and copied").field(field);
+                return Err(error.hint("src-nofollow mounts it, copy-symlink copies it"));
+            }
+            Effect::DestinationNoFollow => self.no_follow = Some(field),
         }
         Ok(())
     }
@@ -271,6 +329,7 @@ mod tests {
                 Atime(mode, Tree) => Atime(mode, Mount),
                 NotAtime(mode, Tree) => NotAtime(mode, Mount),
                 Effect::Propagation(kind, Tree) => Effect::Propagation(kind, Mount),
+                IdMap(Tree) => IdMap(Mount),
                 _ => continue,
             };
             assert_eq!(lookup(&name[1..]).map(|(_, effect)| effect), Some(plain), "{name}");
@@ -278,9 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn features_do_not_promise_what_is_refused() {
-        assert!(known().any(|name| name == "rro"));
-        assert!(!known().any(|name| name.ends_with("idmap")));
+    fn an_id_map_may_have_a_value() {
+        let of = |option: &str| MountOptions::new(&[option.to_owned()], "mounts[0]").unwrap().id_map;
+        let (recursive, field) = (true, "mounts[0].options[0]".to_owned());
+        let map = Some("uids=0-1-1;gids=0-1-1".to_owned());
+        assert_eq!(of("ro,ridmap=uids=0-1-1;gids=0-1-1,rw"), Some(IdMapOption { recursive, map, field }));
+        assert_eq!(of("idmap").unwrap().map, None);
+        assert_eq!(of("uid=1"), None);
     }
 
     #[test]

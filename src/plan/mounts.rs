@@ -3,7 +3,8 @@
 //! What belongs here: what each mount is, from its type and options, and which ones are refused. What does
 //! not: whether sources and destinations exist, and the symbolic links on their ways.
 
-use super::mount_options::{self, Data, MountOptions};
+use super::mount_idmap::{MountIdMap, Owners};
+use super::mount_options::{self, Data, MountOptions, SourceLink};
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::{Attributes, Propagation};
 use oci_spec::runtime::Mount;
@@ -23,6 +24,10 @@ pub struct MountStep {
     pub recursive: Attributes,
     /// Propagation, to be set in this order, each for the mount or (`true`) for all mounts below it too.
     pub propagation: Vec<(Propagation, bool)>,
+    /// Translation of the files' owners.
+    pub id_map: Option<MountIdMap>,
+    /// The destination has to be there, and is not followed if it is a symbolic link.
+    pub no_follow: bool,
     /// `mounts[3]`
     pub field: String,
 }
@@ -36,6 +41,8 @@ pub enum MountKind {
         source: PathBuf,
         /// With all mounts below it.
         recursive: bool,
+        /// What becomes of the source if it is a symbolic link.
+        link: SourceLink,
         /// The source has to lie on procfs: it becomes the container's `/proc`, and whatever else is there
         /// can fake what the runtime and its callers read and write (CVE-2019-16884).
         procfs: bool,
@@ -66,29 +73,65 @@ pub enum MountKind {
     },
 }
 
-/// The steps for `mounts` of config.json, in its order. Relative sources are relative to the bundle.
-pub fn plan(mounts: &[Mount], bundle: &Path, warnings: &mut Vec<String>) -> Result<Vec<MountStep>> {
+/// What the mounts are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The bundle directory, which relative sources are relative to.
+    pub bundle: &'a Path,
+    /// What id maps can refer to.
+    pub owners: Owners<'a>,
+}
+
+/// The steps for `mounts` of config.json, in its order.
+pub fn plan(mounts: &[Mount], scope: Scope, warnings: &mut Vec<String>) -> Result<Vec<MountStep>> {
     let step = |(i, mount): (usize, &Mount)| {
         let field = format!("mounts[{i}]");
         let destination = destination(mount, &field, warnings)?;
-        step(mount, destination, bundle, &field)
+        step(mount, destination, scope, &field)
     };
     mounts.iter().enumerate().map(step).collect()
 }
 
-fn step(mount: &Mount, destination: PathBuf, bundle: &Path, field: &str) -> Result<MountStep> {
-    check_idmap(mount, field)?;
+fn step(mount: &Mount, destination: PathBuf, scope: Scope, field: &str) -> Result<MountStep> {
     let options = MountOptions::new(mount.options().as_deref().unwrap_or_default(), field)?;
     let procfs = lexical(&destination) == Path::new("proc");
-    let kind = kind(mount, &options, bundle, field, procfs)?;
+    let kind = kind(mount, &options, scope.bundle, field, procfs)?;
     check_proc(&destination, &kind).field(|| format!("{field}.destination"))?;
+    check_links(&options, &kind)?;
+    let id_map = MountIdMap::new(mount, options.id_map.as_ref(), scope.owners, field)?;
+    if id_map.is_some() && !matches!(kind, MountKind::Bind { .. } | MountKind::New { .. }) {
+        let what = "only a bind mount or a new file system can be id-mapped";
+        return Err(Error::new(what).field(field));
+    }
+    let no_follow = options.no_follow.is_some();
     let MountOptions { mut attributes, mut recursive, propagation, .. } = options;
     if matches!(kind, MountKind::New { .. }) {
         // Nothing is mounted below a new file system yet: what is recursive reaches the mount alone.
         mount_options::merge(&mut attributes, recursive);
         recursive = Attributes::default();
     }
-    Ok(MountStep { destination, kind, attributes, recursive, propagation, field: field.to_owned() })
+    let field = field.to_owned();
+    Ok(MountStep { destination, kind, attributes, recursive, propagation, id_map, no_follow, field })
+}
+
+/// crun's options about symbolic links, where they have no meaning.
+fn check_links(options: &MountOptions, kind: &MountKind) -> Result<()> {
+    let (link, field) = &options.source;
+    let wrong = |what: &str, field: &Option<String>| {
+        Err(Error::new(what).field(field.as_deref().unwrap_or_default()))
+    };
+    match kind {
+        MountKind::Bind { .. } if *link == SourceLink::Copied && options.no_follow.is_some() => wrong(
+            "copy-symlink makes the destination, so that there is nothing to follow",
+            &options.no_follow,
+        ),
+        MountKind::Bind { .. } => Ok(()),
+        _ if *link != SourceLink::Followed => wrong("only a bind mount has a source to follow", field),
+        MountKind::Remount { .. } if options.no_follow.is_some() => {
+            wrong("there is no mount on a symbolic link to change", &options.no_follow)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// "destination (string, REQUIRED) Destination of mount point: path inside container. Linux: This value
@@ -110,17 +153,6 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
 /// A path inside the container, relative to its root, without `.` and doubled slashes.
 pub fn inside(path: &Path) -> PathBuf {
     path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)).collect()
-}
-
-/// Id-mapped mounts are not made yet; to leave the map out would give the files to other users.
-fn check_idmap(mount: &Mount, field: &str) -> Result<()> {
-    for (name, map) in [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())] {
-        if map.as_ref().is_some_and(|map| !map.is_empty()) {
-            let error = Error::new("id-mapped mounts are not supported by this version");
-            return Err(error.field(format!("{field}.{name}")));
-        }
-    }
-    Ok(())
 }
 
 /// What is mounted. "For bind mounts (when options include either bind or rbind), the type is a dummy, often
@@ -148,7 +180,8 @@ fn kind(
         options.no_data("a bind mount")?;
         let missing = || Error::new("missing: a bind mount needs one").field(format!("{field}.source"));
         let source = bundle.join(source.ok_or_else(missing)?);
-        return Ok(MountKind::Bind { source, recursive: options.bind.unwrap_or(false), procfs });
+        let (recursive, link) = (options.bind.unwrap_or(false), options.source.0);
+        return Ok(MountKind::Bind { source, recursive, link, procfs });
     }
     match fs {
         "" => Err(Error::new("missing")
@@ -228,13 +261,15 @@ fn lexical(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::namespaces::Namespaces;
     use crate::sys::mount::attr;
     use serde_json::{Value, json};
 
     fn steps(mounts: Value) -> (Result<Vec<MountStep>>, Vec<String>) {
         let mounts: Vec<Mount> = serde_json::from_value(mounts).unwrap();
         let mut warnings = Vec::new();
-        (plan(&mounts, Path::new("/bundle"), &mut warnings), warnings)
+        let owners = Owners { namespaces: &Namespaces::default(), can_mount: true };
+        (plan(&mounts, Scope { bundle: Path::new("/bundle"), owners }, &mut warnings), warnings)
     }
 
     fn one(mount: Value) -> MountStep {
@@ -254,8 +289,12 @@ mod tests {
 
     #[test]
     fn kinds_of_mounts() {
-        let bind =
-            |source: &str, recursive| MountKind::Bind { source: source.into(), recursive, procfs: false };
+        let bind = |source: &str, recursive| MountKind::Bind {
+            source: source.into(),
+            recursive,
+            link: SourceLink::Followed,
+            procfs: false,
+        };
         let remount = || MountKind::Remount { flags: Vec::new(), data: Vec::new() };
         for (mount, kind) in [
             (json!({"source": "/s", "options": ["bind"]}), bind("/s", false)),
@@ -379,11 +418,29 @@ mod tests {
             ),
             (
                 json!({"source": "/s", "options": ["rbind", "idmap"]}),
-                "mounts[1].options[1]: id-mapped mounts are not supported by this version",
+                "mounts[1].options[1]: an id-mapped mount without a map (give the mount uidMappings and \
+                 gidMappings, or the container a user namespace)",
             ),
             (
-                json!({"source": "/s", "options": ["rbind"], "uidMappings": [{"size": 1}]}),
-                "mounts[1].uidMappings: id-mapped mounts are not supported by this version",
+                json!({"type": "cgroup", "options": ["idmap=uids=0-1-1;gids=0-1-1"]}),
+                "mounts[1]: only a bind mount or a new file system can be id-mapped",
+            ),
+            (
+                json!({"type": "tmpfs", "options": ["ro", "src-nofollow"]}),
+                "mounts[1].options[1]: only a bind mount has a source to follow",
+            ),
+            (
+                json!({"source": "/s", "options": ["bind", "copy-symlink", "src-nofollow"]}),
+                "mounts[1].options[2]: a link can't be both mounted and copied (src-nofollow mounts it, \
+                 copy-symlink copies it)",
+            ),
+            (
+                json!({"source": "/s", "options": ["dest-nofollow", "bind", "copy-symlink"]}),
+                "mounts[1].options[0]: copy-symlink makes the destination, so that there is nothing to follow",
+            ),
+            (
+                json!({"options": ["remount", "ro", "dest-nofollow"]}),
+                "mounts[1].options[2]: there is no mount on a symbolic link to change",
             ),
         ] {
             let mut mount = mount;

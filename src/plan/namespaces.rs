@@ -207,7 +207,7 @@ fn check_maps(namespaces: &Namespaces) -> Result<()> {
 const MAX_ID_MAPS: usize = 340;
 
 /// Checks what the kernel would refuse without a word about which line it means.
-fn id_map(given: &Option<Vec<LinuxIdMapping>>, field: &str) -> Result<Vec<IdMap>> {
+pub fn id_map(given: &Option<Vec<LinuxIdMapping>>, field: &str) -> Result<Vec<IdMap>> {
     let lines = given.as_ref().map_or(0, Vec::len);
     if lines > MAX_ID_MAPS {
         return Err(Error::new(format!("{lines} lines, the kernel takes {MAX_ID_MAPS}")).field(field));
@@ -221,7 +221,8 @@ fn id_map(given: &Option<Vec<LinuxIdMapping>>, field: &str) -> Result<Vec<IdMap>
     Ok(map)
 }
 
-fn check_line(line: IdMap, earlier: &[IdMap]) -> Result<()> {
+/// Checks one line of a map against the ids that there are and against the lines before it.
+pub fn check_line(line: IdMap, earlier: &[IdMap]) -> Result<()> {
     if line.size == 0 {
         return Err(Error::new("size is 0"));
     }

@@ -12,7 +12,7 @@ use crate::net::{self, Moved};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Fork, Join, Namespaces};
 use crate::plan::process::Process;
-use crate::rootfs::{CgroupTree, Sources};
+use crate::rootfs::{CgroupTree, Sources, UserNamespaces};
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::{file, pidfd, proc, process, signal};
@@ -158,8 +158,10 @@ pub fn create(request: Request) -> Result<NewInit> {
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
     let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
+    let joined = namespaces.join.iter().find(|join| join.kind == Ns::User).map(|join| join.path.as_path());
+    let users = UserNamespaces::open(&plan.mounts, |users| idmap::translator(users, joined))?;
     let sources =
-        if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree)?) };
+        if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree, &users)?) };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let init = |joins, channel| Init {
@@ -170,6 +172,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         state_dir: state_dir.as_raw_fd().unsigned_abs(),
         joins,
         sources,
+        users,
         cgroup: tree,
         console,
         hook_state,

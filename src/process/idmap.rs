@@ -1,10 +1,17 @@
 //! Writes the id maps of a new user namespace
 //! ([user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html)).
 
+use super::channel::{self, ToInit};
+use super::create::Doomed;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::plan::mount_idmap::Users;
 use crate::plan::namespaces::{IdMap, Namespaces};
-use crate::sys::{CallError, Errno, proc};
+use crate::sys::clone::{self, Cloned};
+use crate::sys::ns::{Ns, NsSet};
+use crate::sys::{CallError, Errno, file, proc, process};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 
 /// Writes the maps of the process `pid`, in the runtime's own right or, where it has none, by newuidmap and newgidmap, which look up
@@ -22,6 +29,34 @@ pub fn write(host: &Host, namespaces: &Namespaces, pid: i32) -> Result<()> {
         helper("newuidmap", pid, uids).field(|| "linux.uidMappings".into())?;
         helper("newgidmap", pid, gids).field(|| "linux.gidMappings".into())
     }
+}
+
+/// The user namespace that translates the owners of an id-mapped mount: the one to join, at `joined`, or a new one with the maps,
+/// which needs a process only for as long as it takes to write them.
+pub fn translator(users: &Users, joined: Option<&Path>) -> Result<OwnedFd> {
+    let (uids, gids) = match (users, joined) {
+        (Users::Mapped { uids, gids }, _) => (uids, gids),
+        (Users::Joined, Some(path)) => return Ok(file::open_read(path)?),
+        (Users::Joined, None) => return Err(Error::new("the container joins no user namespace")),
+    };
+    let (channel, end) = channel::pair()?;
+    let made = clone::clone3(NsSet::default().with(Ns::User), None, false);
+    let made = made.hint(|| {
+        "an id-mapped mount needs a user namespace for its map; is user.max_user_namespaces 0?".into()
+    });
+    let child = match made? {
+        Cloned::Child => {
+            drop(channel);
+            // Nobody says it: the wait ends with the creator's end of the channel.
+            let _ = end.wait_for(ToInit::Go);
+            process::exit_now(0)
+        }
+        Cloned::Parent(child) => child,
+    };
+    let _process = Doomed::new(child.pidfd);
+    proc::write_of(child.pid, "uid_map", &lines(uids))?;
+    proc::write_of(child.pid, "gid_map", &lines(gids))?;
+    Ok(file::open_read(Path::new(&format!("/proc/{}/ns/user", child.pid)))?)
 }
 
 fn maps_only_the_caller(map: &[IdMap]) -> bool {

@@ -7,7 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::namespaces::Join;
-use crate::rootfs::{self, CgroupTree, Rootfs, Sources};
+use crate::rootfs::{self, CgroupTree, Rootfs, Sources, UserNamespaces};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::proc::Proc;
 use crate::sys::tty::{self, Pty};
@@ -29,6 +29,8 @@ pub struct Init<'a> {
     pub joins: Vec<OwnedFd>,
     /// The objects of the host, where init could not open them itself.
     pub sources: Option<Sources>,
+    /// What translates the owners of id-mapped mounts.
+    pub users: UserNamespaces,
     pub cgroup: CgroupTree,
     /// Where the master of the terminal goes.
     pub console: Option<OwnedFd>,
@@ -126,7 +128,7 @@ impl<'a> Init<'a> {
         process::set_umask(0);
         let mut sources = match self.sources.take() {
             Some(sources) => sources,
-            None => Sources::open_host(plan, &self.cgroup)?,
+            None => Sources::open_host(plan, &self.cgroup, &self.users)?,
         };
         sources.open_new(plan)?;
         let proc = if plan.sysctl.is_empty() { None } else { Some(Proc::open()?) };

@@ -14,6 +14,7 @@ pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
     match source {
         Source::Directory(tree) => attach(root, step, tree, true),
         Source::File(tree) => attach(root, step, tree, false),
+        Source::Link(content) => copy_link(root, step, &content),
         Source::CopyUp(tmpfs) => {
             let below = target(root, step, true)?;
             copy::tree(below.as_fd(), tmpfs.as_fd())
@@ -44,6 +45,9 @@ fn target(root: BorrowedFd, step: &MountStep, directory: bool) -> Result<OwnedFd
     if must_be_real(step) {
         return real_dir(root, destination).doing(doing).field(field);
     }
+    if step.no_follow {
+        return unfollowed(root, destination).doing(doing).field(field);
+    }
     if directory {
         return path::make_dirs(root, destination).doing(doing).field(field);
     }
@@ -69,6 +73,32 @@ fn real_dir(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
         }
         other => other.hint(hint),
     }
+}
+
+/// What has the name of the destination, itself. As in crun it is nothing of the kernel's own file systems, whose links are answers
+/// to whoever reads them.
+fn unfollowed(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    let found = path::resolve_unfollowed(root, path)?;
+    if [mount::PROC_MAGIC, mount::SYSFS_MAGIC, mount::DEVPTS_MAGIC].contains(&mount::fs_magic(found.as_fd())?)
+    {
+        return Err(Error::new("lies on proc, sysfs or devpts, where dest-nofollow is refused"));
+    }
+    Ok(found)
+}
+
+/// Makes a copy of a link of the host. One of the same content may be there already, from the image or from the last time.
+fn copy_link(root: BorrowedFd, step: &MountStep, content: &Path) -> Result<()> {
+    let field = || format!("{}.destination", step.field);
+    let mut places = Places::inside(root);
+    let place = places.at(&step.destination).field(field)?;
+    if !place.make_link(content).field(field)?
+        && file::link_content(place.open().field(field)?.as_fd())?.as_deref() != Some(content)
+    {
+        return Err(Error::new("something else than this link is there already")
+            .doing(format!("link to {}", content.display()))
+            .field(field()));
+    }
+    Ok(())
 }
 
 /// The hierarchies of cgroup v1 below a tmpfs, which nobody else sees before the container's program begins.

@@ -6,9 +6,11 @@
 
 mod attach;
 mod device;
+mod idmapped;
 mod mask;
 mod source;
 
+pub use idmapped::UserNamespaces;
 pub use source::{CgroupTree, Sources};
 
 use crate::error::{Context, Result};

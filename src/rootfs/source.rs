@@ -1,8 +1,9 @@
 //! The objects that a container's tree is put together from, as detached mounts: opened while all paths are the host's own.
 
+use super::idmapped::UserNamespaces;
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
-use crate::plan::mount_options::Data;
+use crate::plan::mount_options::{Data, SourceLink};
 use crate::plan::mounts::{MountKind, MountStep};
 use crate::plan::rootfs::DeviceStep;
 use crate::sys::mount::{self, Attributes, NewFs, Propagation, attr};
@@ -31,6 +32,8 @@ pub enum Source {
     File(OwnedFd),
     /// A new tmpfs, to be filled first with what lies at the destination.
     CopyUp(OwnedFd),
+    /// A symbolic link of this content is made instead of a mount.
+    Link(PathBuf),
     /// The hierarchies of cgroup v1, to be put below a new tmpfs.
     Hierarchies { tmpfs: Option<OwnedFd>, dirs: Vec<(String, OwnedFd)>, links: Vec<(String, String)> },
     /// Nothing yet (a new file system), or nothing at all (a change of a mount that is there).
@@ -49,18 +52,18 @@ pub struct Sources {
 
 impl Sources {
     /// The root, the sources of binds, the container's cgroup, and the host's devices.
-    pub fn open_host(plan: &Plan, cgroup: &CgroupTree) -> Result<Self> {
+    pub fn open_host(plan: &Plan, cgroup: &CgroupTree, users: &UserNamespaces) -> Result<Self> {
         // With the "." it has to be a directory.
         let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
-        let open = |step| open_host(step, cgroup, inherited_propagation(plan));
+        let inherited = inherited_propagation(plan);
         let device = |step: &DeviceStep| {
             let open = || mount::clone_path(&Path::new("/").join(&step.path), false);
             step.bind.then(open).transpose().field(|| step.field.clone())
         };
         Ok(Sources {
+            mounts: open_mounts(&plan.mounts, root.as_fd(), cgroup, users, inherited)?,
             root,
-            mounts: plan.mounts.iter().map(open).collect::<Result<_>>()?,
             devices: plan.devices.iter().map(device).collect::<Result<_>>()?,
             null: if plan.masked.is_empty() { None } else { Some(open_null()?) },
         })
@@ -69,37 +72,68 @@ impl Sources {
     /// Makes the new file systems, of the namespaces that the process is in. It has to happen before the old root goes: in a user
     /// namespace the kernel gives a new proc or sysfs only where a whole one is in sight.
     pub fn open_new(&mut self, plan: &Plan) -> Result<()> {
-        for (i, (step, source)) in plan.mounts.iter().zip(&mut self.mounts).enumerate() {
-            let covered =
-                plan.mounts[..i].iter().any(|before| step.destination.starts_with(&before.destination));
-            match (&step.kind, &mut *source) {
-                (MountKind::New { fs, source: name, flags, data, copy_up }, _) => {
-                    let mut data = data.clone();
-                    if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
-                        data.extend(mode_of(self.root.as_fd(), &step.destination));
-                    }
-                    let new = new_fs(fs, name.as_deref(), flags, &data, step.attributes.set);
-                    let new = new.field(|| step.field.clone())?;
-                    set_propagation(new.as_fd(), step)?;
-                    *source = if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) };
-                }
-                (_, Source::Hierarchies { tmpfs, .. }) => {
-                    // It becomes read-only only when it has been filled.
-                    let attributes = step.attributes.set & !attr::RDONLY;
-                    let mode = [("mode".to_owned(), Some("755".to_owned()))];
-                    let new = new_fs("tmpfs", Some("cgroup"), &[], &mode, attributes);
-                    *tmpfs = Some(new.field(|| step.field.clone())?);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        make_new(&plan.mounts, self.root.as_fd(), &mut self.mounts)
     }
 
     /// Takes the parts: the root, one source for each mount of the plan and one place for each of its devices, and `/dev/null`.
     pub fn into_parts(self) -> (OwnedFd, Vec<Source>, Vec<Option<OwnedFd>>, Option<OwnedFd>) {
         (self.root, self.mounts, self.devices, self.null)
     }
+}
+
+/// Opens what the mounts take from the host. An id-mapped new file system is made here too: one that belonged to a user namespace
+/// of the container could be mapped by nobody.
+fn open_mounts(
+    steps: &[MountStep],
+    root: BorrowedFd,
+    cgroup: &CgroupTree,
+    users: &UserNamespaces,
+    inherited: Option<Propagation>,
+) -> Result<Vec<Source>> {
+    let open = |(i, step): (usize, &MountStep)| match (&step.kind, &step.id_map) {
+        (MountKind::New { .. }, Some(_)) => {
+            let source = make(steps, i, root)?;
+            if let Source::Directory(tree) | Source::CopyUp(tree) = &source {
+                users.apply(tree.as_fd(), step)?;
+            }
+            Ok(source)
+        }
+        _ => open_host(step, cgroup, users, inherited),
+    };
+    steps.iter().enumerate().map(open).collect()
+}
+
+/// Makes those new file systems that are not made yet.
+fn make_new(steps: &[MountStep], root: BorrowedFd, sources: &mut [Source]) -> Result<()> {
+    for (i, source) in sources.iter_mut().enumerate() {
+        match (&steps[i].kind, &mut *source) {
+            (MountKind::New { .. }, Source::Nothing) => *source = make(steps, i, root)?,
+            (_, Source::Hierarchies { tmpfs, .. }) => {
+                // It becomes read-only only when it has been filled.
+                let attributes = steps[i].attributes.set & !attr::RDONLY;
+                let mode = [("mode".to_owned(), Some("755".to_owned()))];
+                let new = new_fs("tmpfs", Some("cgroup"), &[], &mode, attributes);
+                *tmpfs = Some(new.field(|| steps[i].field.clone())?);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes the new file system of one step.
+fn make(steps: &[MountStep], i: usize, root: BorrowedFd) -> Result<Source> {
+    let step = &steps[i];
+    let MountKind::New { fs, source, flags, data, copy_up } = &step.kind else { return Ok(Source::Nothing) };
+    let covered = steps[..i].iter().any(|before| step.destination.starts_with(&before.destination));
+    let mut data = data.clone();
+    if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
+        data.extend(mode_of(root, &step.destination));
+    }
+    let new =
+        new_fs(fs, source.as_deref(), flags, &data, step.attributes.set).field(|| step.field.clone())?;
+    set_propagation(new.as_fd(), step)?;
+    Ok(if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) })
 }
 
 /// The mode of the directory that a tmpfs will cover, as an option of the tmpfs. The kernel gives it mode 1777 unless it is told
@@ -120,14 +154,24 @@ fn inherited_propagation(plan: &Plan) -> Option<Propagation> {
     }
 }
 
-fn open_host(step: &MountStep, cgroup: &CgroupTree, inherited: Option<Propagation>) -> Result<Source> {
+fn open_host(
+    step: &MountStep,
+    cgroup: &CgroupTree,
+    users: &UserNamespaces,
+    inherited: Option<Propagation>,
+) -> Result<Source> {
     match (&step.kind, cgroup) {
-        (MountKind::Bind { source, recursive, procfs }, _) => {
-            let tree = mount::clone_path(source, *recursive).field(|| format!("{}.source", step.field))?;
+        (MountKind::Bind { source, recursive, link, procfs }, _) => {
+            let opened = open_source(source, *recursive, *link).field(|| format!("{}.source", step.field))?;
+            let tree = match opened {
+                Opened::Tree(tree) => tree,
+                Opened::Link(content) => return Ok(Source::Link(content)),
+            };
             if *procfs && mount::fs_magic(tree.as_fd())? != mount::PROC_MAGIC {
                 return Err(Error::new(format!("{} does not lie on procfs", source.display()))
                     .field(format!("{}.source", step.field)));
             }
+            users.apply(tree.as_fd(), step)?;
             configure(tree.as_fd(), step, inherited, *recursive)?;
             let directory = file::stat(tree.as_fd())?.is_dir();
             Ok(if directory { Source::Directory(tree) } else { Source::File(tree) })
@@ -146,6 +190,26 @@ fn open_host(step: &MountStep, cgroup: &CgroupTree, inherited: Option<Propagatio
             Err(Error::new("the container has no cgroup to mount").field(step.field.clone()))
         }
         (MountKind::New { .. } | MountKind::Remount { .. }, _) => Ok(Source::Nothing),
+    }
+}
+
+enum Opened {
+    Tree(OwnedFd),
+    Link(PathBuf),
+}
+
+/// The source of a bind. To copy a link it is opened first, so that what is read and what is mounted otherwise are the same file.
+fn open_source(source: &Path, recursive: bool, link: SourceLink) -> std::result::Result<Opened, CallError> {
+    match link {
+        SourceLink::Followed => mount::clone_path(source, recursive).map(Opened::Tree),
+        SourceLink::Mounted => mount::clone_link(source, recursive).map(Opened::Tree),
+        SourceLink::Copied => {
+            let fd = file::open_unfollowed(source)?;
+            match file::link_content(fd.as_fd())? {
+                Some(content) => Ok(Opened::Link(content)),
+                None => mount::clone_fd(fd.as_fd(), recursive).map(Opened::Tree),
+            }
+        }
     }
 }
 

@@ -35,6 +35,22 @@ pub fn open_dir_nofollow(path: &Path) -> Result<OwnedFd> {
         .called(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))
 }
 
+/// `open(path, O_PATH | O_NOFOLLOW)`: a file of the host, a symbolic link itself.
+pub fn open_unfollowed(path: &Path) -> Result<OwnedFd> {
+    retry(|| rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()))
+        .called(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))
+}
+
+/// `readlinkat(fd, "")`: the content of a symbolic link that is open itself; `None` of anything else.
+pub fn link_content(fd: BorrowedFd) -> Result<Option<PathBuf>> {
+    if stat(fd)?.kind != rustix::fs::FileType::Symlink {
+        return Ok(None);
+    }
+    let content =
+        rustix::fs::readlinkat(fd, c"", Vec::new()).called(|| format!("readlinkat({})", shown(fd)))?;
+    Ok(Some(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(content.into_bytes()).into()))
+}
+
 /// `open(path, O_RDONLY)`: a file of the host, symbolic links followed.
 pub fn open_read(path: &Path) -> Result<OwnedFd> {
     retry(|| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))

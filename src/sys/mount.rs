@@ -81,6 +81,13 @@ pub fn clone_path(path: &Path, recursive: bool) -> Result<OwnedFd> {
     })
 }
 
+/// The same, of a symbolic link itself if the path ends in one (`AT_SYMLINK_NOFOLLOW`).
+pub fn clone_link(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let flags = clone_flags(recursive) | rx::OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rx::open_tree(rustix::fs::CWD, path, flags)
+        .called(|| format!("open_tree({path:?}, OPEN_TREE_CLONE|AT_SYMLINK_NOFOLLOW)"))
+}
+
 /// `open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE [| AT_RECURSIVE])`: a detached copy of the mount that the fd lies on,
 /// rooted at the fd's file.
 pub fn clone_fd(fd: BorrowedFd, recursive: bool) -> Result<OwnedFd> {
@@ -212,19 +219,7 @@ pub fn set_attributes(
         propagation: propagation.map_or(0, Propagation::flag),
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a C string and the request a struct mount_attr of the size given; both outlive the call.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const request,
-            size_of::<MountAttr>(),
-        )
-    };
-    check(ret).map(drop).called(|| {
+    setattr(fd, &request, recursive).called(|| {
         let recursive = if recursive { "AT_RECURSIVE, " } else { "" };
         let propagation = propagation.map(|p| format!(", propagation {p:?}")).unwrap_or_default();
         format!(
@@ -234,6 +229,36 @@ pub fn set_attributes(
             attributes.clear
         )
     })
+}
+
+const IDMAP: u64 = 0x10_0000;
+
+/// `mount_setattr(fd, "", AT_EMPTY_PATH [| AT_RECURSIVE], {MOUNT_ATTR_IDMAP, users})`: lets the maps of a user namespace translate the
+/// owners of the files of a detached mount, or with `recursive` of the mounts below it too, all or none. `EINVAL` means that a file
+/// system can't do it.
+pub fn set_id_map(fd: BorrowedFd, users: BorrowedFd, recursive: bool) -> Result<()> {
+    let userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
+    let request = MountAttr { attr_set: IDMAP, userns_fd, ..MountAttr::default() };
+    setattr(fd, &request, recursive).called(|| {
+        let recursive = if recursive { "AT_RECURSIVE, " } else { "" };
+        format!("mount_setattr({}, {recursive}MOUNT_ATTR_IDMAP)", shown(fd))
+    })
+}
+
+fn setattr(fd: BorrowedFd, request: &MountAttr, recursive: bool) -> std::result::Result<(), super::Errno> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string and the request a struct mount_attr of the size given; both outlive the call.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(request),
+            size_of::<MountAttr>(),
+        )
+    };
+    check(ret).map(drop)
 }
 
 /// `pivot_root(".", ".")`: the directory that the process is in becomes the root of its mount namespace, and the old root is
@@ -263,5 +288,7 @@ pub fn is_read_only(fd: BorrowedFd) -> Result<bool> {
 
 /// `PROC_SUPER_MAGIC`
 pub const PROC_MAGIC: u64 = 0x9fa0;
+/// `SYSFS_MAGIC`
+pub const SYSFS_MAGIC: u64 = 0x6265_6572;
 /// `DEVPTS_SUPER_MAGIC`
 pub const DEVPTS_MAGIC: u64 = 0x1cd1;

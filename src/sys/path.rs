@@ -155,6 +155,11 @@ pub fn make_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     resolve(place.dir, Path::new(place.name))
 }
 
+/// An `O_PATH` descriptor of what a path inside `root` names; if that is a symbolic link, of the link itself.
+pub fn resolve_unfollowed(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT)
+}
+
 /// The kind of a device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {

@@ -345,12 +345,28 @@ fn mounts() {
                 "/mounts/1",
                 json!({"destination": "/a", "type": "bind", "source": "/tmp", "options": ["bind"],
             "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}),
-                &["mounts[1].uidMappings"],
+                &["mounts[1].gidMappings", "missing"],
             ),
             (
                 "/mounts/1",
                 json!({"destination": "/a", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]}),
-                &["mounts[1].options[1]", "id-mapped"],
+                &["mounts[1].options[1]", "id-mapped", "user namespace"],
+            ),
+            (
+                "/mounts/1",
+                at("/a", "bind", "/tmp", &["bind", "idmap=uids=0-1-x;gids=0-1-1"]),
+                &["mounts[1].options[1]", "0-1-x"],
+            ),
+            ("/mounts/1", at("/a", "tmpfs", "tmpfs", &["copy-symlink"]), &["mounts[1].options[0]", "source"]),
+            (
+                "/mounts/1",
+                at("/a", "bind", "/tmp", &["bind", "dest-nofollow"]),
+                &["mounts[1].destination", "no such file or directory"],
+            ),
+            (
+                "/mounts/1",
+                at("/proc/uptime", "bind", "/etc/passwd", &["bind", "dest-nofollow"]),
+                &["mounts[1].destination", "dest-nofollow"],
             ),
         ],
     );

@@ -315,7 +315,7 @@ fn every_mount_option_that_features_names_is_taken() {
     let features = json_of(&Bundle::new().cmd(&["features"]).ok().stdout);
     let options: Vec<String> =
         features["mountOptions"].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned()).collect();
-    let needs_more = ["idmap", "ridmap", "remount", "tmpcopyup", "acl"];
+    let needs_more = ["idmap", "ridmap", "remount", "tmpcopyup", "acl", "dest-nofollow"];
     let b = Bundle::sh("grep -c ' /m/' /proc/self/mountinfo");
     fs::create_dir(b.io().join("source")).unwrap();
     let source = b.io().join("source").to_str().unwrap().to_owned();

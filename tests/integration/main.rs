@@ -25,6 +25,8 @@ mod harness;
 mod hooks;
 mod kill_storm;
 mod lifecycle;
+mod mount_idmap;
+mod mount_links;
 mod mount_options;
 mod mount_propagation;
 mod mounts;

@@ -221,6 +221,20 @@ impl Bundle {
         self.namespace("user").set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
+    /// Runs all commands as nobody, who maps only himself, as root of a new user namespace.
+    pub fn unprivileged(self) -> Self {
+        let map = json!([{"containerID": 0, "hostID": 65_534, "size": 1}]);
+        self.namespace("user")
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+            .remove("/linux/cgroupsPath")
+            .edit(|config| {
+                config["mounts"][2]["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+            })
+            .prelude("chown -R 65534:65534 $BASE")
+            .prelude("set -- setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"")
+    }
+
     /// Sets these capabilities in all of `sets`: `bounding`, `effective`, ...
     pub fn capabilities(self, sets: &[&str], names: &[&str]) -> Self {
         sets.iter().fold(self, |b, set| b.set(&format!("/process/capabilities/{set}"), names))
