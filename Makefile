@@ -1,6 +1,7 @@
 # make           builds orlop and puts a stripped copy at target/orlop
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
+# make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
 # make lint      formatting and clippy, warnings are errors
@@ -29,11 +30,13 @@ RUNTIME ?= $(abspath $(ORLOP))
 # Only creating containers and installing packages need root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # How cargo is told to run test executables by way of sudo, and to build as the user.
-RUNNER := $(if $(SUDO),CARGO_TARGET_$(shell echo $(CARGO_BUILD_TARGET) | tr a-z- A-Z_)_RUNNER="$(SUDO) -E")
+TARGET_NAME := $(shell echo $(CARGO_BUILD_TARGET) | tr a-z- A-Z_)
+RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test bench bench-calls lint install clean root build-packages test-packages FORCE
+.PHONY: all demo test test-vm bench bench-calls lint install clean root build-packages test-packages \
+        vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -52,6 +55,11 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
 test: root build-packages test-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
+
+# TESTS='cgroup:: events::' chooses; without it, all run.
+test-vm: root build-packages test-packages vm-packages $(ORLOP)
+	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) \
+	    cargo test $(CARGOFLAGS) --test integration -- $(TESTS)
 
 BENCH := $(abspath $(TARGET_DIR))/bench
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop/peers
@@ -92,7 +100,8 @@ root:
 
 build-packages: PACKAGES := gcc libc6-dev
 test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
-build-packages test-packages:
+vm-packages: PACKAGES := busybox-static debian-archive-keyring e2fsprogs mmdebstrap xz-utils zstd
+build-packages test-packages vm-packages:
 	@if ! command -v dpkg-query >/dev/null; then \
 	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \
 	fi; \
