@@ -5,11 +5,11 @@
 //!
 //! The types are those of the oci-spec crate but for [`Spec`] and [`Process`]: the crate's own `Process`
 //! refuses a config.json with a capability that it does not know, which the runtime-spec wants to be a
-//! warning.
+//! warning, and spells flags of the scheduler in its own way.
 
 use crate::error::{Context, Error, Result};
 use crate::sys::CallError;
-use oci_spec::runtime::{Hooks, Linux, LinuxIOPriority, Mount, PosixRlimit, Root, Scheduler, User};
+use oci_spec::runtime::{Hooks, Linux, Mount, PosixRlimit, Root, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ pub struct Process {
     pub selinux_label: Option<String>,
     /// Its priority for disk access.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub io_priority: Option<LinuxIOPriority>,
+    pub io_priority: Option<IoPriority>,
     /// How its turns on a CPU are scheduled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
@@ -126,6 +126,43 @@ pub struct Capabilities {
     /// What is kept when executing any unprivileged program.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub ambient: Vec<String>,
+}
+
+/// How turns on a CPU are scheduled ([sched_setattr(2)](https://man7.org/linux/man-pages/man2/sched_setattr.2.html)).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_OTHER`, `SCHED_FIFO` ...
+    #[serde(default)]
+    pub policy: String,
+    /// Niceness: the lower, the more turns.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
+    pub nice: i32,
+    /// Priority of a real-time policy.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// `SCHED_FLAG_RESET_ON_FORK` ...
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Of the deadline policy, in nanoseconds: how long it runs in each period.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
+    pub runtime: u64,
+    /// By when in each period.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
+    pub deadline: u64,
+    /// How long a period is.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
+    pub period: u64,
+}
+
+/// Priority for disk access ([ioprio_set(2)](https://man7.org/linux/man-pages/man2/ioprio_set.2.html)).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct IoPriority {
+    /// `IOPRIO_CLASS_RT`, `IOPRIO_CLASS_BE` or `IOPRIO_CLASS_IDLE`.
+    #[serde(default)]
+    pub class: String,
+    /// 0 is the highest, 7 the lowest.
+    #[serde(default)]
+    pub priority: i64,
 }
 
 /// CPUs for a process that `exec` adds, as lists: `0-3,7`.
@@ -159,6 +196,20 @@ impl Process {
     /// Reads the file of `exec --process`.
     pub fn read(path: &Path) -> Result<Process> {
         read_json(path)
+    }
+
+    /// What confines the container's own process, and how it is scheduled, also holds for one that says nothing else.
+    pub fn inherit(&mut self, own: Process) {
+        let empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        if empty(&self.apparmor_profile) {
+            self.apparmor_profile = own.apparmor_profile;
+        }
+        if empty(&self.selinux_label) {
+            self.selinux_label = own.selinux_label;
+        }
+        self.scheduler = self.scheduler.take().or(own.scheduler);
+        self.io_priority = self.io_priority.take().or(own.io_priority);
+        self.exec_cpu_affinity = self.exec_cpu_affinity.take().or(own.exec_cpu_affinity);
     }
 }
 

@@ -2,7 +2,7 @@
 //! ([features.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/features.md)).
 
 use crate::error::{Error, Result};
-use crate::plan::{capabilities, hooks, mount_options};
+use crate::plan::{capabilities, hooks, mount_options, schedule};
 use crate::seccomp;
 use crate::spec;
 use crate::sys::ns::Ns;
@@ -31,10 +31,13 @@ pub fn features() -> Result<u8> {
                 "knownFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
                 "supportedFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
             },
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
-            "memoryPolicy": {},
+            "memoryPolicy": {
+                "modes": schedule::MEMORY_MODES.map(|(name, _)| name),
+                "flags": schedule::MEMORY_FLAGS.map(|(name, _)| name),
+            },
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },

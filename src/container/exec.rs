@@ -56,9 +56,13 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     let pidfd = state.open_init()?.ok_or_else(stopped)?;
     let host = Host::probe()?;
     let mut warnings = Vec::new();
-    let mut plan = Process::new(&options.process, &host, &plan_options(container, &options), &mut warnings)?;
+    let spec = container.spec()?;
+    let mut process = options.process.clone();
+    process.inherit(spec.process.unwrap_or_default());
+    let mut plan = Process::new(&process, &host, &plan_options(container, &options), &mut warnings)?;
     // A process that joins the container is held to the same calls; only its own no_new_privs tells when the filter comes into force.
-    let linux = container.spec()?.linux;
+    let linux = spec.linux;
+    linux.as_ref().map_or(Ok(()), |linux| plan.adopt(linux))?;
     let filter = linux.as_ref().and_then(|linux| linux.seccomp().as_ref());
     let filter = filter.map(|seccomp| Seccomp::new(seccomp, plan.no_new_privs, &mut warnings)).transpose()?;
     for warning in &warnings {

@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod net;
 pub mod process;
 pub mod rootfs;
+pub mod schedule;
 pub mod seccomp;
 pub mod sysctl;
 
@@ -30,7 +31,7 @@ use mount_options::SourceLink;
 use mounts::{MountKind, MountStep, Scope};
 use namespaces::Namespaces;
 use net::NetDevice;
-use oci_spec::runtime::{Linux, LinuxIntelRdt, LinuxPersonality, LinuxPersonalityDomain};
+use oci_spec::runtime::{Linux, LinuxIntelRdt};
 use process::{NOTIFY_SOCKET, Process};
 use rootfs::{DeviceStep, Root};
 use seccomp::Seccomp;
@@ -90,9 +91,6 @@ pub struct Plan {
     pub sysctl: Vec<Sysctl>,
     /// The network devices that it gets.
     pub net_devices: Vec<NetDevice>,
-    /// The execution domain: the argument of
-    /// [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html).
-    pub personality: Option<u64>,
     /// Its cgroup.
     pub cgroup: CgroupPlan,
     /// The filter of its system calls.
@@ -129,7 +127,8 @@ impl Plan {
         let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
-        let process = Process::new(process, host, options, &mut warnings)?;
+        let mut process = Process::new(process, host, options, &mut warnings)?;
+        process.adopt(linux)?;
         check_ids(&process, &namespaces)?;
         Ok(Plan {
             root: Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?,
@@ -146,7 +145,6 @@ impl Plan {
             domainname: uts_name(spec.domainname.as_deref(), "domainname", &namespaces)?,
             sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
             net_devices: net::plan(linux, &namespaces, host)?,
-            personality: linux.personality().as_ref().map(|p| personality(p, &mut warnings)),
             cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
             seccomp: linux
                 .seccomp()
@@ -171,7 +169,6 @@ fn check_supported(linux: &Linux) -> Result<()> {
     let rdt = linux.intel_rdt().as_ref();
     for (field, present) in [
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("memoryPolicy", linux.memory_policy().is_some()),
         ("intelRdt", rdt.is_some_and(|rdt| *rdt != LinuxIntelRdt::default())),
     ] {
         if present {
@@ -213,17 +210,6 @@ fn uts_name(name: Option<&str>, field: &str, namespaces: &Namespaces) -> Result<
         return Err(Error::new(format!("{} bytes, the kernel takes 64", name.len())).field(field));
     }
     Ok(Some(name.to_owned()))
-}
-
-/// "domain (string, REQUIRED) - the execution domain"; "flags [...] currently no flag values are supported".
-fn personality(personality: &LinuxPersonality, warnings: &mut Vec<String>) -> u64 {
-    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        warnings.push("linux.personality.flags: ignored, the runtime-spec has none".to_owned());
-    }
-    match personality.domain() {
-        LinuxPersonalityDomain::PerLinux => 0,
-        LinuxPersonalityDomain::PerLinux32 => 8,
-    }
 }
 
 /// The directory with the socket through which the container says that it is ready.
@@ -279,7 +265,7 @@ mod tests {
         assert_eq!(plan.root.path, Path::new("/bundle/rootfs"));
         assert_eq!((plan.devices.len(), plan.links.len()), (6, 6));
         assert!(plan.mounts.is_empty() && plan.warnings.is_empty() && !plan.console);
-        assert_eq!(plan.personality, None);
+        assert_eq!((plan.process.personality, plan.process.memory_policy), (None, None));
     }
 
     #[test]
@@ -340,11 +326,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused() {
-        for (field, value) in [
-            ("mountLabel", json!("l")),
-            ("memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
-            ("intelRdt", json!({"closID": "a"})),
-        ] {
+        for (field, value) in [("mountLabel", json!("l")), ("intelRdt", json!({"closID": "a"}))] {
             let text = error(|json| json["linux"][field] = value.clone());
             assert_eq!(text, format!("linux.{field}: not supported by this version"));
         }
@@ -356,11 +338,18 @@ mod tests {
     }
 
     #[test]
-    fn personality_is_a_domain() {
-        let plan =
-            plan(|json| json["linux"]["personality"] = json!({"domain": "LINUX32", "flags": ["X"]})).unwrap();
-        assert_eq!(plan.personality, Some(8));
-        assert_eq!(plan.warnings, ["linux.personality.flags: ignored, the runtime-spec has none"]);
+    fn what_holds_for_all_processes() {
+        let plan = plan(|json| {
+            json["linux"]["personality"] = json!({"domain": "LINUX32", "flags": []});
+            json["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"});
+        });
+        let process = plan.unwrap().process;
+        assert_eq!(
+            (process.personality, process.memory_policy.map(|policy| policy.mode)),
+            (Some(8), Some(2))
+        );
+        let flags = error(|json| json["linux"]["personality"] = json!({"domain": "LINUX", "flags": ["X"]}));
+        assert_eq!(flags, "linux.personality.flags: the runtime-spec has none yet");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::Options;
 use super::capabilities::Caps;
+use super::schedule::{self, ExecAffinity, MemoryPolicy};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::spec;
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
+use crate::sys::schedule::Attributes;
+use oci_spec::runtime::{Linux, LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,20 @@ pub struct Process {
     pub keyring: Option<String>,
     /// How many file descriptors after 2 it inherits.
     pub preserve_fds: u32,
+    /// How its turns on a CPU are scheduled; `None` keeps the caller's way.
+    pub scheduler: Option<Attributes>,
+    /// Its rank in disk access, as ioprio_set(2) takes it; `None` keeps the caller's.
+    pub io_priority: Option<u32>,
+    /// Its CPUs, if `exec` makes it.
+    pub exec_affinity: Option<ExecAffinity>,
+    /// The execution domain: the argument of [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html).
+    pub personality: Option<u64>,
+    /// Where its memory is taken from.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The AppArmor profile of its program.
+    pub apparmor: Option<String>,
+    /// The SELinux label of its program.
+    pub selinux: Option<String>,
 }
 
 /// A resource limit ([setrlimit(2)](https://man7.org/linux/man-pages/man2/setrlimit.2.html)).
@@ -74,7 +90,6 @@ impl Process {
         options: &Options,
         warnings: &mut Vec<String>,
     ) -> Result<Process> {
-        check_supported(given)?;
         check_terminal(given.terminal, options)?;
         let env = environment(given, options)?;
         let user = &given.user;
@@ -96,26 +111,30 @@ impl Process {
             console_size: console_size(given)?,
             keyring: (!options.no_new_keyring).then(|| format!("_ses.{}", options.id)),
             preserve_fds: options.preserve_fds.saturating_add(options.listen_fds),
+            scheduler: given.scheduler.as_ref().map(schedule::scheduler).transpose()?,
+            io_priority: given.io_priority.as_ref().map(schedule::io_priority).transpose()?,
+            exec_affinity: match &given.exec_cpu_affinity {
+                Some(given) => schedule::exec_affinity(given)?,
+                None => None,
+            },
+            personality: None,
+            memory_policy: None,
+            apparmor: label(&given.apparmor_profile, "process.apparmorProfile")?,
+            selinux: label(&given.selinux_label, "process.selinuxLabel")?,
         })
     }
-}
 
-/// What this version can't do, and what therefore must not seem to be done.
-fn check_supported(given: &spec::Process) -> Result<()> {
-    let text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let affinity = given.exec_cpu_affinity.as_ref();
-    for (field, present) in [
-        ("apparmorProfile", text(&given.apparmor_profile)),
-        ("selinuxLabel", text(&given.selinux_label)),
-        ("scheduler", given.scheduler.is_some()),
-        ("ioPriority", given.io_priority.is_some()),
-        ("execCPUAffinity", affinity.is_some_and(|cpus| text(&cpus.initial) || text(&cpus.last))),
-    ] {
-        if present {
-            return Err(Error::new("not supported by this version").field(format!("process.{field}")));
-        }
+    /// Takes over what config.json says of all processes of the container.
+    pub fn adopt(&mut self, linux: &Linux) -> Result<()> {
+        self.personality = linux.personality().as_ref().map(personality).transpose()?;
+        self.memory_policy = linux.memory_policy().as_ref().map(schedule::memory_policy).transpose()?;
+        Ok(())
     }
-    Ok(())
+
+    /// Whether a security module is to be told what its program is.
+    pub fn is_labelled(&self) -> bool {
+        self.apparmor.is_some() || self.selinux.is_some()
+    }
 }
 
 /// Somebody has to hold the other end of the terminal: whoever listens on the console socket, or the runtime
@@ -228,6 +247,28 @@ fn console_size(given: &spec::Process) -> Result<Option<(u16, u16)>> {
             .field(|| format!("process.consoleSize.{name}"))
     };
     Ok(Some((side("height", size.height())?, side("width", size.width())?)))
+}
+
+/// A security module reads the name as one line of one file; an empty one is none.
+fn label(given: &Option<String>, field: &str) -> Result<Option<String>> {
+    let label = given.as_ref().filter(|label| !label.is_empty());
+    match label {
+        Some(label) if label.contains(char::is_control) => {
+            Err(Error::new("contains a control character").field(field))
+        }
+        label => Ok(label.cloned()),
+    }
+}
+
+/// "domain (string, REQUIRED) - the execution domain"; "flags [...] currently no flag values are supported".
+fn personality(personality: &LinuxPersonality) -> Result<u64> {
+    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        return Err(Error::new("the runtime-spec has none yet").field("linux.personality.flags"));
+    }
+    Ok(match personality.domain() {
+        LinuxPersonalityDomain::PerLinux => 0,
+        LinuxPersonalityDomain::PerLinux32 => 8,
+    })
 }
 
 /// The resources by number: those of asm-generic, which all processors but Alpha, MIPS and SPARC have.
@@ -375,19 +416,14 @@ mod tests {
                 json!({"rlimits": [{"type": "RLIMIT_CORE"}, {"type": "RLIMIT_CORE"}]}),
                 "process.rlimits[1].type: a second RLIMIT_CORE",
             ),
-            (json!({"apparmorProfile": "p"}), "process.apparmorProfile: not supported by this version"),
-            (
-                json!({"scheduler": {"policy": "SCHED_FIFO"}}),
-                "process.scheduler: not supported by this version",
-            ),
-            (
-                json!({"execCPUAffinity": {"final": "1"}}),
-                "process.execCPUAffinity: not supported by this version",
-            ),
+            (json!({"apparmorProfile": "a\nb"}), "process.apparmorProfile: contains a control character"),
+            (json!({"selinuxLabel": "a\0"}), "process.selinuxLabel: contains a control character"),
         ] {
             assert_eq!(error(fields), text);
         }
-        assert!(process(json!({"selinuxLabel": "", "execCPUAffinity": {}}), &Options::default()).is_ok());
+        let empty = json!({"selinuxLabel": "", "apparmorProfile": "", "execCPUAffinity": {}});
+        let process = process(empty, &Options::default()).unwrap();
+        assert!(!process.is_labelled() && process.exec_affinity.is_none());
     }
 
     #[test]

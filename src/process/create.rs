@@ -12,10 +12,12 @@ use crate::net::{self, Moved};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Fork, Join, Namespaces};
 use crate::plan::process::Process;
+use crate::plan::schedule::scheduler_hint;
 use crate::rootfs::{CgroupTree, Sources, UserNamespaces};
+use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
-use crate::sys::{file, pidfd, proc, process, signal};
+use crate::sys::{file, pidfd, proc, process, schedule, signal};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -149,6 +151,7 @@ impl NewInit<'_> {
 pub fn create(request: Request) -> Result<NewInit> {
     let Request { plan, host, cgroup, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
+    security::lsm::check_enabled(&plan.process)?;
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
@@ -344,13 +347,23 @@ fn equip(plan: &Plan, host: &Host, cgroup: &Cgroup, pid: i32) -> Result<Vec<File
     Ok(entered)
 }
 
-/// The same for any process of a container: its OOM score, and in a user namespace room for its limits. The limits themselves are set
-/// last, by the process itself: a small one could stop its own set-up.
+/// The same for any process of a container: its OOM score, its place in the queues for CPU and disk, and in a user namespace room for
+/// its limits. The limits themselves are set last, by the process itself: a small one could stop its own set-up.
 pub fn equip_process(plan: &Process, pid: i32, in_user_namespace: bool) -> Result<()> {
     if let Some(adjustment) = plan.oom_score_adj {
         proc::write_of(pid, "oom_score_adj", &adjustment.to_string())
             .hint(|| "lowering it needs CAP_SYS_RESOURCE".into())
             .field(|| "process.oomScoreAdj".into())?;
+    }
+    if let Some(scheduler) = &plan.scheduler {
+        schedule::set_attributes(pid, scheduler)
+            .hint(|| scheduler_hint(scheduler).into())
+            .field(|| "process.scheduler".into())?;
+    }
+    if let Some(priority) = plan.io_priority {
+        schedule::set_io_priority(pid, priority)
+            .hint(|| "IOPRIO_CLASS_RT takes CAP_SYS_NICE".into())
+            .field(|| "process.ioPriority".into())?;
     }
     for limit in plan.rlimits.iter().filter(|_| in_user_namespace) {
         let (soft, hard) = process::rlimit(limit.resource)?;

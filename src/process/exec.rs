@@ -10,9 +10,11 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
+use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, NsSet};
-use crate::sys::{file, keyring, process, signal, tty};
+use crate::sys::proc::Proc;
+use crate::sys::{file, process, schedule, signal, tty};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -49,9 +51,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// nothing of the host: the container's processes see it from its first moment, and with the right to trace it they would see the
 /// host's root and directories through it until it had joined by itself (CVE-2016-9962).
 pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
+    security::lsm::check_enabled(request.plan)?;
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let entrance = request.entrance;
+    let affinity = request.plan.exec_affinity.as_ref();
+    if let Some(cpus) = affinity.and_then(|affinity| affinity.initial.as_ref()) {
+        // The new process begins where its maker runs.
+        schedule::set_affinity(0, cpus).field(|| "process.execCPUAffinity.initial".into())?;
+    }
     let relay = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
         Cloned::Child => {
             // Only the creator holds its end then, so that its death is noticed.
@@ -66,6 +74,9 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let process = Doomed::new(pidfd);
     entrance.attach(pid)?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
+    if let Some(affinity) = affinity {
+        schedule::set_affinity(pid, &affinity.last).field(|| "process.execCPUAffinity.final".into())?;
+    }
     channel.send(ToInit::Go)?;
     await_program(&channel, &process, |fd| {
         let to = request.filter.and_then(|filter| filter.listener.as_ref());
@@ -133,9 +144,8 @@ fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Resu
         become_root(uid, gid, host)?;
     }
     process::new_session()?;
-    if let Some(name) = &plan.keyring {
-        keyring::join_session(name)?;
-    }
+    let proc = if plan.is_labelled() { Some(Proc::open()?) } else { None };
+    program::join_keyring(plan, proc.as_ref())?;
     if plan.terminal {
         let root = file::open_dir(Path::new("/"))?;
         let pty = tty::open_pty(root.as_fd())
@@ -144,7 +154,7 @@ fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Resu
         send_terminal(&pty, plan.console_size, console)?;
         take_terminal(pty.slave.as_fd())?;
     }
-    let (program, listener) = Program::prepare(plan, filter, host, ignored_signals)?;
+    let (program, listener) = Program::prepare(plan, filter, host, ignored_signals, proc)?;
     if let Some(fd) = listener {
         end.send(&FromInit::Listener, &[fd.as_fd()])?;
     }

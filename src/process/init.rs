@@ -11,7 +11,7 @@ use crate::rootfs::{self, CgroupTree, Rootfs, Sources, UserNamespaces};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::proc::Proc;
 use crate::sys::tty::{self, Pty};
-use crate::sys::{CallError, Errno, cred, file, keyring, net, process, socket};
+use crate::sys::{CallError, Errno, cred, file, net, process, socket};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -68,9 +68,10 @@ impl<'a> Init<'a> {
         self.channel.wait_for(ToInit::Go)?;
         self.enter_namespaces()?;
         process::new_session()?;
-        if let Some(name) = &self.plan.process.keyring {
-            keyring::join_session(name)?;
-        }
+        // While the host's tree is in sight: it belongs to the namespaces of the container all the same.
+        let labelled = self.plan.process.is_labelled();
+        let proc = if labelled || !self.plan.sysctl.is_empty() { Some(Proc::open()?) } else { None };
+        program::join_keyring(&self.plan.process, proc.as_ref())?;
         if self.plan.namespaces.new.has(Ns::Network) {
             net::loopback_up()?;
         }
@@ -78,16 +79,13 @@ impl<'a> Init<'a> {
             self.channel.send(&FromInit::Entered, &[])?;
             self.channel.wait_for(ToInit::DevicesMoved)?;
         }
-        let terminal = self.set_up_rootfs()?;
-        if let Some(persona) = self.plan.personality {
-            process::set_personality(persona).field(|| "linux.personality".into())?;
-        }
+        let terminal = self.set_up_rootfs(proc.as_ref())?;
         if let Some(slave) = terminal {
             take_terminal(slave.as_fd())?;
         }
         let filter = self.plan.seccomp.as_ref();
         let (program, listener) =
-            Program::prepare(&self.plan.process, filter, self.host, self.ignored_signals)?;
+            Program::prepare(&self.plan.process, filter, self.host, self.ignored_signals, proc)?;
         if let Some(fd) = listener {
             self.channel.send(&FromInit::Listener, &[fd.as_fd()])?;
         }
@@ -122,7 +120,7 @@ impl<'a> Init<'a> {
     }
 
     /// Makes the root file system and enters it; returns the slave of the terminal, if the process gets one.
-    fn set_up_rootfs(&mut self) -> Result<Option<OwnedFd>> {
+    fn set_up_rootfs(&mut self, proc: Option<&Proc>) -> Result<Option<OwnedFd>> {
         let plan = self.plan;
         // Modes of what is made are exact from here on.
         process::set_umask(0);
@@ -131,7 +129,6 @@ impl<'a> Init<'a> {
             None => Sources::open_host(plan, &self.cgroup, &self.users)?,
         };
         sources.open_new(plan)?;
-        let proc = if plan.sysctl.is_empty() { None } else { Some(Proc::open()?) };
         let mut rootfs = Rootfs::attach(plan, sources)?;
         if rootfs::runs_hooks_before_pivot(plan) {
             rootfs.populate()?;
@@ -149,7 +146,7 @@ impl<'a> Init<'a> {
             process::set_domainname(name).field(|| "domainname".into())?;
         }
         for sysctl in &plan.sysctl {
-            if let Some(proc) = &proc {
+            if let Some(proc) = proc {
                 proc.write(&format!("sys/{}", sysctl.path), &sysctl.value).field(|| sysctl.field.clone())?;
             }
         }

@@ -7,8 +7,9 @@ use crate::plan::capabilities::Caps;
 use crate::plan::process::{Process, Rlimit};
 use crate::plan::seccomp::{Before, Seccomp};
 use crate::security;
+use crate::sys::proc::Proc;
 use crate::sys::process::{self, CStrings};
-use crate::sys::{CallError, Errno, cred, file, path, signal};
+use crate::sys::{CallError, Errno, cred, file, keyring, path, schedule, signal};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,13 +29,27 @@ pub struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Turns the process, which stands in the container's root, into what config.json says of it, up to the execve itself. A filter
-    /// that has a listener comes into force here, and its notification descriptor comes back.
+    /// that has a listener comes into force here, and its notification descriptor comes back. `proc` is there if a security module has
+    /// to be told of it.
     pub fn prepare(
         plan: &'a Process,
         filter: Option<&'a Seccomp>,
         host: &Host,
         ignored_signals: u64,
+        proc: Option<Proc>,
     ) -> Result<(Self, Option<OwnedFd>)> {
+        if let Some(persona) = plan.personality {
+            process::set_personality(persona).field(|| "linux.personality".into())?;
+        }
+        if let Some(policy) = &plan.memory_policy {
+            schedule::set_memory_policy(policy.mode, &policy.nodes)
+                .hint(|| "are all of these nodes in linux.resources.cpu.mems, and is the mode known to this kernel?".into())
+                .field(|| "linux.memoryPolicy".into())?;
+        }
+        if let Some(proc) = proc {
+            // Before no_new_privs, with which a module lets a program only lose rights.
+            security::lsm::label_program(plan, &proc)?;
+        }
         let root = file::open_dir(Path::new("/"))?;
         let mut env = plan.env.clone();
         if plan.home_unset {
@@ -110,6 +125,15 @@ impl<'a> Program<'a> {
         }
         Ok(file::close_others(first_other, &[report])?)
     }
+}
+
+/// Takes a session keyring of the container's own instead of the caller's.
+pub fn join_keyring(plan: &Process, proc: Option<&Proc>) -> Result<()> {
+    let Some(name) = &plan.keyring else { return Ok(()) };
+    if let Some(proc) = proc {
+        security::lsm::label_keyring(plan, proc)?;
+    }
+    Ok(keyring::join_session(name)?)
 }
 
 /// A copy of a descriptor that does not lie among those that the program keeps.

@@ -1,4 +1,5 @@
-//! What the container's process may do: capabilities, and which system calls.
+//! What the container's process may do: capabilities, which system calls, and what a security module lets it.
 
 pub mod caps;
+pub mod lsm;
 pub mod seccomp;

@@ -24,6 +24,7 @@ pub mod path;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
+pub mod schedule;
 pub mod seal;
 pub mod seccomp;
 pub mod signal;

@@ -290,5 +290,7 @@ pub fn is_read_only(fd: BorrowedFd) -> Result<bool> {
 pub const PROC_MAGIC: u64 = 0x9fa0;
 /// `SYSFS_MAGIC`
 pub const SYSFS_MAGIC: u64 = 0x6265_6572;
+/// `SELINUX_MAGIC`
+pub const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
 /// `DEVPTS_SUPER_MAGIC`
 pub const DEVPTS_MAGIC: u64 = 0x1cd1;

@@ -409,8 +409,8 @@ fn linux() {
             ("/linux/mountLabel", json!("system_u:object_r:x"), &["linux.mountLabel", "not supported"]),
             ("/linux/intelRdt", json!({"closID": "x"}), &["linux.intelRdt", "not supported"]),
             ("/linux/netDevices", json!({"eth9": {}}), &["linux.netDevices"]),
-            ("/process/apparmorProfile", json!("strict"), &["process.apparmorProfile", "not supported"]),
-            ("/process/selinuxLabel", json!("a:b:c"), &["process.selinuxLabel", "not supported"]),
+            ("/process/apparmorProfile", json!("strict"), &["process.apparmorProfile"]),
+            ("/process/selinuxLabel", json!("a:b:c"), &["process.selinuxLabel"]),
             ("/hooks", json!({"prestart": [{"path": "relative"}]}), &["hooks.prestart[0].path", "absolute"]),
             (
                 "/hooks",

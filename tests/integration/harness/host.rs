@@ -16,6 +16,8 @@ pub enum Need {
     Controller(&'static str),
     TimeNamespace,
     UserNamespace,
+    /// Real-time scheduling.
+    RealTime,
     /// `/proc/keys`.
     Keyrings,
     /// A program of the host.
@@ -34,6 +36,7 @@ impl Need {
             Need::Controller(name) => place_of(name, View::from_env()).is_some(),
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
+            Need::RealTime => real_time(),
             Need::Keyrings => Path::new("/proc/keys").exists(),
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -42,6 +45,16 @@ impl Need {
             Need::File(path) => Path::new(path).exists(),
         }
     }
+}
+
+/// Tries it in a thread of its own.
+fn real_time() -> bool {
+    let attempt = || {
+        let param = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the structure is read during the call only.
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) == 0 }
+    };
+    std::thread::spawn(attempt).join().unwrap()
 }
 
 impl std::fmt::Display for Need {
@@ -53,6 +66,7 @@ impl std::fmt::Display for Need {
             Need::Controller(name) => write!(f, "the cgroup controller {name}"),
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
+            Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
