@@ -119,6 +119,9 @@ pub enum Command {
     Resume(Id),
     /// Change the limits of a running container
     Update(Box<Update>),
+    /// Change the mounts of a container that runs
+    #[command(subcommand)]
+    Mounts(Mounts),
     /// Write a sample config.json
     Spec(Spec),
     /// Print what this build can do, as JSON
@@ -126,6 +129,26 @@ pub enum Command {
     /// Explain a seccomp profile
     #[command(subcommand)]
     Seccomp(Seccomp),
+}
+
+/// What can be done to the mounts of a container that runs.
+#[derive(Debug, Subcommand)]
+pub enum Mounts {
+    /// Add mounts
+    Add(ChangeMounts),
+    /// Take mounts away
+    Remove(ChangeMounts),
+}
+
+/// Arguments of `mounts add` and `mounts remove`.
+#[derive(Debug, Args)]
+pub struct ChangeMounts {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+    /// A JSON file with mounts as in config.json; of mounts to take away only the destination counts
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// What can be asked of a seccomp profile.

@@ -23,7 +23,7 @@ mod sys;
 mod time;
 
 use clap::error::ErrorKind;
-use cli::Command;
+use cli::{Command, Mounts};
 use error::{Context, Error, Result};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -107,6 +107,8 @@ fn describe(command: &Command) -> (String, u8) {
         Command::Pause(args) => ("pause", &args.id),
         Command::Resume(args) => ("resume", &args.id),
         Command::Update(args) => ("update", &args.id),
+        Command::Mounts(Mounts::Add(args)) => ("mounts add", &args.id),
+        Command::Mounts(Mounts::Remove(args)) => ("mounts remove", &args.id),
         Command::List(_) => return ("list".into(), 1),
         Command::Spec(_) => return ("spec".into(), 1),
         Command::Features => return ("features".into(), 1),
@@ -138,7 +140,7 @@ fn usage(error: &clap::Error) -> u8 {
 
 /// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736); the others don't pay for it.
 fn seal_if_needed(args: &Arguments) -> Result<()> {
-    let enters = |arg: &CStr| matches!(arg.to_bytes(), b"create" | b"run" | b"exec");
+    let enters = |arg: &CStr| matches!(arg.to_bytes(), b"create" | b"run" | b"exec" | b"mounts");
     if !args.iter().any(enters) {
         return Ok(());
     }

@@ -219,6 +219,22 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     from_json(&json).doing(|| path.display().to_string())
 }
 
+/// Reads the file of `mounts add` and `mounts remove`: an array like `mounts` of config.json, or an object that holds one, such as
+/// a whole config.json.
+pub fn read_mounts(path: &Path) -> Result<Vec<Mount>> {
+    #[derive(Deserialize)]
+    struct Holder {
+        mounts: Vec<Mount>,
+    }
+    let json = read_file(path)?;
+    let read = if json.trim_ascii_start().first() == Some(&b'[') {
+        from_json(&json)
+    } else {
+        from_json(&json).map(|holder: Holder| holder.mounts)
+    };
+    read.doing(|| path.display().to_string())
+}
+
 /// Reads a part of a config.json from the standard input.
 pub fn read_json_stdin<T: DeserializeOwned>() -> Result<T> {
     let mut content = Vec::new();

@@ -5,6 +5,7 @@ mod delete;
 mod exec;
 mod features;
 mod list;
+mod mounts;
 mod ps;
 mod run;
 mod seccomp;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Pause(args) => open(&args.id)?.pause().map(|()| 0),
         Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
         Command::Update(args) => update::update(&open(&args.id)?, &args),
+        Command::Mounts(args) => mounts::mounts(&root, &args),
         Command::Spec(args) => spec::spec(&args),
         Command::Features => features::features(),
         Command::Seccomp(Seccomp::Explain(args)) => seccomp::explain(&args),

@@ -45,7 +45,7 @@ impl Root {
 /// "rootfsPropagation (string, OPTIONAL) sets the rootfs's mount propagation. Its value is either shared,
 /// slave, private or unbindable." The recursive forms are taken too, as runc and crun do. Without any, mounts
 /// of the host come in and none go out.
-fn root_propagation(word: &str) -> Result<(Propagation, bool)> {
+pub fn root_propagation(word: &str) -> Result<(Propagation, bool)> {
     if word.is_empty() {
         return Ok((Propagation::Slave, true));
     }

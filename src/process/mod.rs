@@ -8,6 +8,7 @@ pub mod hooks;
 mod idmap;
 mod init;
 mod listener;
+pub mod mounts;
 pub mod notify;
 mod program;
 pub mod start;

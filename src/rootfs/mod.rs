@@ -6,10 +6,12 @@
 
 mod attach;
 mod device;
+mod graft;
 mod idmapped;
 mod mask;
 mod source;
 
+pub use graft::{Graft, take_away};
 pub use idmapped::UserNamespaces;
 pub use source::{CgroupTree, Sources};
 

@@ -56,13 +56,13 @@ impl Sources {
         // With the "." it has to be a directory.
         let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
-        let inherited = inherited_propagation(plan);
+        let inherited = inherited_propagation(plan.root.propagation.0);
         let device = |step: &DeviceStep| {
             let open = || mount::clone_path(&Path::new("/").join(&step.path), false);
             step.bind.then(open).transpose().field(|| step.field.clone())
         };
         Ok(Sources {
-            mounts: open_mounts(&plan.mounts, root.as_fd(), cgroup, users, inherited)?,
+            mounts: open_mounts(&plan.mounts, Some(root.as_fd()), cgroup, users, inherited)?,
             root,
             devices: plan.devices.iter().map(device).collect::<Result<_>>()?,
             null: if plan.masked.is_empty() { None } else { Some(open_null()?) },
@@ -72,7 +72,7 @@ impl Sources {
     /// Makes the new file systems, of the namespaces that the process is in. It has to happen before the old root goes: in a user
     /// namespace the kernel gives a new proc or sysfs only where a whole one is in sight.
     pub fn open_new(&mut self, plan: &Plan) -> Result<()> {
-        make_new(&plan.mounts, self.root.as_fd(), &mut self.mounts)
+        make_new(&plan.mounts, Some(self.root.as_fd()), &mut self.mounts)
     }
 
     /// Takes the parts: the root, one source for each mount of the plan and one place for each of its devices, and `/dev/null`.
@@ -83,9 +83,9 @@ impl Sources {
 
 /// Opens what the mounts take from the host. An id-mapped new file system is made here too: one that belonged to a user namespace
 /// of the container could be mapped by nobody.
-fn open_mounts(
+pub fn open_mounts(
     steps: &[MountStep],
-    root: BorrowedFd,
+    root: Option<BorrowedFd>,
     cgroup: &CgroupTree,
     users: &UserNamespaces,
     inherited: Option<Propagation>,
@@ -104,7 +104,7 @@ fn open_mounts(
 }
 
 /// Makes those new file systems that are not made yet.
-fn make_new(steps: &[MountStep], root: BorrowedFd, sources: &mut [Source]) -> Result<()> {
+pub fn make_new(steps: &[MountStep], root: Option<BorrowedFd>, sources: &mut [Source]) -> Result<()> {
     for (i, source) in sources.iter_mut().enumerate() {
         match (&steps[i].kind, &mut *source) {
             (MountKind::New { .. }, Source::Nothing) => *source = make(steps, i, root)?,
@@ -122,13 +122,13 @@ fn make_new(steps: &[MountStep], root: BorrowedFd, sources: &mut [Source]) -> Re
 }
 
 /// Makes the new file system of one step.
-fn make(steps: &[MountStep], i: usize, root: BorrowedFd) -> Result<Source> {
+fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Source> {
     let step = &steps[i];
     let MountKind::New { fs, source, flags, data, copy_up } = &step.kind else { return Ok(Source::Nothing) };
     let covered = steps[..i].iter().any(|before| step.destination.starts_with(&before.destination));
     let mut data = data.clone();
     if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
-        data.extend(mode_of(root, &step.destination));
+        data.extend(root.and_then(|root| mode_of(root, &step.destination)));
     }
     let new =
         new_fs(fs, source.as_deref(), flags, &data, step.attributes.set).field(|| step.field.clone())?;
@@ -146,8 +146,8 @@ fn mode_of(root: BorrowedFd, destination: &Path) -> Option<Data> {
 
 /// The propagation of a bind that asks for none. As in runc it is what the root's propagation made of all mounts of the new mount
 /// namespace, among which runc looks the source up.
-fn inherited_propagation(plan: &Plan) -> Option<Propagation> {
-    match plan.root.propagation.0 {
+pub fn inherited_propagation(root: Propagation) -> Option<Propagation> {
+    match root {
         Propagation::Shared => None,
         Propagation::Slave => Some(Propagation::Slave),
         Propagation::Private | Propagation::Unbindable => Some(Propagation::Private),

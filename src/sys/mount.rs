@@ -273,6 +273,24 @@ pub fn detach_here() -> Result<()> {
     nix::mount::umount2(c".", nix::mount::MntFlags::MNT_DETACH).called(|| "umount2(\".\", MNT_DETACH)".into())
 }
 
+/// `fchdir(proc)`, `umount2("self/fd/N", MNT_DETACH)`: takes away the mount that an fd is the root of, and those below it. `proc` is
+/// the root of a procfs that shows the calling process; there is no call that takes the fd itself.
+pub fn detach(proc: BorrowedFd, mount: BorrowedFd) -> Result<()> {
+    super::process::change_dir(proc)?;
+    let path = format!("self/fd/{}", mount.as_raw_fd());
+    nix::mount::umount2(path.as_str(), nix::mount::MntFlags::MNT_DETACH)
+        .called(|| format!("umount2({}, MNT_DETACH)", shown(mount)))
+}
+
+/// Whether an fd is the root of a mount: `STATX_ATTR_MOUNT_ROOT` of
+/// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html), since Linux 5.8.
+pub fn is_mount(fd: BorrowedFd) -> Result<bool> {
+    let flags = rustix::fs::AtFlags::EMPTY_PATH;
+    let statx = rustix::fs::statx(fd, c"", flags, rustix::fs::StatxFlags::empty())
+        .called(|| format!("statx({})", shown(fd)))?;
+    Ok(statx.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT))
+}
+
 /// The kind of the file system that a file lies on: `f_type` of
 /// [fstatfs(2)](https://man7.org/linux/man-pages/man2/fstatfs.2.html).
 pub fn fs_magic(fd: BorrowedFd) -> Result<u64> {

@@ -31,6 +31,7 @@ mod mount_links;
 mod mount_options;
 mod mount_propagation;
 mod mounts;
+mod mounts_change;
 mod namespaces;
 mod net_devices;
 mod numbers;

@@ -1,0 +1,105 @@
+//! `mounts add` and `mounts remove`: changes the mounts of a container that has been created and has not stopped.
+
+use super::create::CONFIG;
+use super::{Container, Status};
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::log;
+use crate::plan::mount_idmap::Owners;
+use crate::plan::mount_options::SourceLink;
+use crate::plan::mounts::{self, MountKind, MountStep, Scope};
+use crate::plan::namespaces::Namespaces;
+use crate::plan::rootfs;
+use crate::process::mounts::{self as process, Change};
+use crate::spec::Spec;
+use crate::sys::file;
+use oci_spec::runtime::Mount;
+use std::os::fd::AsFd;
+
+/// Adds mounts: all of them, or none. They are on record like those of config.json from then on.
+pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
+    container.dir.lock()?;
+    let mut spec = container.spec()?;
+    let host = Host::probe()?;
+    let steps = plan(container, &spec, given, &host)?;
+    steps.iter().try_for_each(check)?;
+    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let (propagation, _) = rootfs::root_propagation(propagation.unwrap_or_default())?;
+    let before = bytes(&spec)?;
+    spec.mounts.extend_from_slice(given);
+    // The record comes first, so that what is mounted can be taken away.
+    save(container, &bytes(&spec)?)?;
+    let changed = change(container, &steps, Change::Add(propagation), &host);
+    changed.or_else(|error| save(container, &before).and(Err(error)))
+}
+
+/// Takes mounts away that are on record, whose destinations `given` names: all of them, or none.
+pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
+    container.dir.lock()?;
+    let mut spec = container.spec()?;
+    let host = Host::probe()?;
+    let mut recorded = plan(container, &spec, &spec.mounts, &host)?;
+    let mut steps = Vec::new();
+    for (i, mount) in given.iter().enumerate() {
+        let field = format!("mounts[{i}]");
+        let destination = mounts::inside(mount.destination());
+        let at = recorded.iter().rposition(|step| step.destination == destination);
+        let at = at.ok_or_else(|| {
+            Error::new(format!("{:?} is no mount of this container", mount.destination()))
+                .field(format!("{field}.destination"))
+        })?;
+        steps.push(MountStep { field, ..recorded.remove(at) });
+        spec.mounts.remove(at);
+    }
+    change(container, &steps, Change::Remove, &host)?;
+    save(container, &bytes(&spec)?)
+}
+
+fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Result<Vec<MountStep>> {
+    let linux = spec.linux.as_ref().ok_or_else(|| Error::new("missing").field("linux"))?;
+    let namespaces = Namespaces::new(linux)?;
+    let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
+    let mut warnings = Vec::new();
+    let steps = mounts::plan(given, Scope { bundle: &container.state.bundle, owners }, &mut warnings)?;
+    warnings.iter().for_each(|warning| log::line(log::Level::Warning, warning));
+    Ok(steps)
+}
+
+/// What could not be taken away again, or would show something else than in a container that is being made.
+fn check(step: &MountStep) -> Result<()> {
+    let what = match &step.kind {
+        MountKind::Bind { link: SourceLink::Copied, .. } => "copy-symlink makes no mount",
+        MountKind::Bind { .. } => return Ok(()),
+        MountKind::New { fs, .. } if fs == "proc" => "it would show the processes of the host",
+        MountKind::New { .. } => return Ok(()),
+        MountKind::Remount { .. } => "a remount adds nothing",
+        MountKind::Cgroup => "a cgroup mount belongs to the container's creation",
+    };
+    Err(Error::new(format!("can't be added to a container that runs: {what}")).field(step.field.clone()))
+}
+
+fn change(container: &Container, steps: &[MountStep], change: Change, host: &Host) -> Result<()> {
+    let state = &container.state;
+    let status = container.status()?;
+    let init = state.init.zip(state.open_init()?);
+    let (init, pidfd) = match (status, init) {
+        (Status::Created | Status::Running | Status::Paused, Some(init)) => init,
+        _ => return Err(Error::new(format!("the container is {}", status.name()))),
+    };
+    process::change(&process::Request {
+        steps,
+        change,
+        host,
+        init: (init.pid, pidfd.as_fd()),
+        namespaces: state.namespaces,
+        root_ids: state.root_ids,
+    })
+}
+
+fn bytes(spec: &Spec) -> Result<Vec<u8>> {
+    serde_json::to_vec(spec).map_err(|error| Error::new(error.to_string()))
+}
+
+fn save(container: &Container, spec: &[u8]) -> Result<()> {
+    file::replace_at(container.dir.fd(), CONFIG, spec, 0o600).doing(|| "record the mounts".into())
+}

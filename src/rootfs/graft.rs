@@ -1,0 +1,72 @@
+//! Mounts that a container gets, or loses, while it runs.
+
+use super::source::{self, CgroupTree, Source};
+use super::{UserNamespaces, attach};
+use crate::error::{Context, Error, Result};
+use crate::plan::mount_options::SourceLink;
+use crate::plan::mounts::{MountKind, MountStep};
+use crate::sys::mount::{self, Propagation};
+use crate::sys::path;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Mounts for a container that runs, detached.
+#[derive(Debug)]
+pub struct Graft<'a> {
+    steps: &'a [MountStep],
+    sources: Vec<Source>,
+}
+
+impl<'a> Graft<'a> {
+    /// Opens what comes from the host. `root` is the container's root; only an id-mapped file system asks what it covers there.
+    pub fn open_host(
+        steps: &'a [MountStep],
+        root: Option<BorrowedFd>,
+        users: &UserNamespaces,
+        propagation: Propagation,
+    ) -> Result<Self> {
+        let inherited = source::inherited_propagation(propagation);
+        let sources = source::open_mounts(steps, root, &CgroupTree::None, users, inherited)?;
+        Ok(Graft { steps, sources })
+    }
+
+    /// Makes the new file systems and puts everything into place, in the namespaces of the container. Of a failure no mount is left.
+    pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd) -> Result<()> {
+        source::make_new(self.steps, Some(root), &mut self.sources)?;
+        for (i, (step, source)) in self.steps.iter().zip(self.sources).enumerate() {
+            if let Err(error) = attach::put(root, step, source) {
+                // The error to report is the one that led here.
+                let _ = take_away(root, proc, self.steps[..i].iter());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Unmounts what is at the destinations, the last one first, because it may lie on one before it. All of them have to be mounts,
+/// or none is taken away. `proc` is a procfs that shows the process.
+pub fn take_away<'a>(
+    root: BorrowedFd,
+    proc: BorrowedFd,
+    steps: impl DoubleEndedIterator<Item = &'a MountStep>,
+) -> Result<()> {
+    let find = |step: &'a MountStep| {
+        let field = || format!("{}.destination", step.field);
+        let link = matches!(step.kind, MountKind::Bind { link: SourceLink::Mounted, .. });
+        let found = if step.no_follow || link {
+            path::resolve_unfollowed(root, &step.destination)
+        } else {
+            path::resolve(root, &step.destination)
+        };
+        let found = found.field(field)?;
+        match mount::is_mount(found.as_fd())? {
+            true => Ok((found, step)),
+            false => Err(Error::new("nothing is mounted there").field(field())),
+        }
+    };
+    let found: Vec<_> = steps.rev().map(find).collect::<Result<_>>()?;
+    for (mount, step) in found {
+        mount::detach(proc, mount.as_fd()).field(|| format!("{}.destination", step.field))?;
+    }
+    Ok(())
+}
