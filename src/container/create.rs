@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::cgroup::Layout;
+use crate::plan::mounts::MountKind;
 use crate::plan::{self, Plan};
 use crate::process::attach::Attached;
 use crate::process::hooks::HookState;
@@ -69,6 +70,11 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let host = Host::probe()?;
     let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };
     let mut plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;
+    if options.no_cgroup {
+        // Podman gives both even to a container that it wants no cgroup for. Limits it has to leave out.
+        plan.cgroup.devices.asked = false;
+        plan.mounts.retain(|mount| mount.kind != MountKind::Cgroup);
+    }
     for warning in &plan.warnings {
         log::line(log::Level::Warning, warning);
     }

@@ -2,7 +2,7 @@
 //! and CRI-O, and of Podman and CRI-O themselves; and what they read of the answers. A change that would
 //! break one of them fails here.
 
-use crate::harness::{Bundle, ConsoleSocket, Output, wait_until};
+use crate::harness::{Bundle, ConsoleSocket, Output, cgroups_named, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -330,4 +330,23 @@ fn the_log_is_appended_to() {
     let text = fs::read_to_string(&e.log).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(e.last_error().unwrap().contains("second"), "{text}");
+}
+
+/// What Podman tells conmon for `--cgroups=disabled`. Its configuration has device rules and a cgroup mount all
+/// the same.
+#[test]
+fn podman_wants_no_cgroup() {
+    let b = Bundle::sh("cat /proc/self/cgroup; ls /sys")
+        .mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"],
+        )
+        .set("/linux/resources/devices", json!([{"allow": false, "access": "rwm"}]));
+    let e = Engine::podman(b.global("--cgroup-manager").global("disabled"));
+    let out = e.b.cmd(&["run", "--bundle", &e.dir(), &e.b.id]).ok();
+    assert!(!out.stdout.contains(&e.b.id), "{out}");
+    assert!(cgroups_named(&e.b.id).is_empty());
+    e.b.assert_nothing_left();
 }
