@@ -1,6 +1,7 @@
 # make           builds orlop and puts a stripped copy at target/orlop
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
+# make test-engines  installs Podman, containerd and Docker, runs the tests with them only
 # make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
@@ -35,8 +36,8 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test test-vm bench bench-calls lint install clean root build-packages test-packages \
-        vm-packages FORCE
+.PHONY: all demo test test-engines test-vm bench bench-calls lint install clean root build-packages \
+        test-packages engine-packages vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -55,6 +56,10 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
 test: root build-packages test-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
+
+# `make test` runs these, too, with those of the engines that are installed.
+test-engines: root build-packages test-packages engine-packages $(ORLOP)
+	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS) --test engines
 
 # TESTS='cgroup:: events::' chooses; without it, all run.
 test-vm: root build-packages test-packages vm-packages $(ORLOP)
@@ -101,7 +106,8 @@ root:
 build-packages: PACKAGES := gcc libc6-dev
 test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
 vm-packages: PACKAGES := busybox-static debian-archive-keyring e2fsprogs mmdebstrap xz-utils zstd
-build-packages test-packages vm-packages:
+engine-packages: PACKAGES := podman containerd docker.io containernetworking-plugins iptables tini curl
+build-packages test-packages engine-packages vm-packages:
 	@if ! command -v dpkg-query >/dev/null; then \
 	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \
 	fi; \

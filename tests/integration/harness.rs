@@ -12,6 +12,7 @@ mod leftovers;
 mod mountinfo;
 mod output;
 mod rootfs;
+mod terminal;
 mod tty;
 
 pub use bundle::{Bundle, View};
@@ -21,7 +22,8 @@ pub use host::{Need, skip_unless};
 pub use leftovers::processes_of;
 pub use mountinfo::{MountEntry, mounts};
 pub use output::Output;
-pub use tty::{ConsoleSocket, Terminal, wait_readable};
+pub use terminal::{Terminal, wait_readable};
+pub use tty::ConsoleSocket;
 
 /// Returns from the test unless the host has what it needs; the message names what is missing.
 macro_rules! requires {

@@ -1,0 +1,78 @@
+//! containerd by its own client, through the shim `io.containerd.runc.v2`; and as Kubernetes uses it.
+
+mod tasks;
+
+use crate::harness::{Need, Output, World, wait_until};
+use std::sync::OnceLock;
+
+const NEED: Need = Need::Program("containerd");
+
+/// containerd's world, in which its daemon runs.
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let world = World::new("containerd");
+        world.configure("Kubernetes");
+        // The image of the tests, Debian's folder of CNI plugins, and a network.
+        let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\n\
+                   [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
+        world.append("/etc/containerd/config.toml", cri);
+        let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
+            "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.77.0.0/16"}]]}}]}"#;
+        world.write("/etc/cni/net.d/10-pods.conflist", network);
+        world.daemon("containerd", "containerd", "ctr version");
+        for (image, namespace) in [("bb", "default"), ("bb", "k8s.io"), ("pause", "k8s.io")] {
+            world.sh(&format!("ctr -n {namespace} image import /var/tmp/images/{image}.tar")).ok();
+        }
+        world
+    })
+}
+
+/// A command line of ctr.
+fn ctr(args: &str) -> Output {
+    world().sh(&format!("ctr {args}"))
+}
+
+/// The options of `ctr run` that choose the runtime.
+const RUNTIME: &str = "--runc-binary /usr/local/sbin/orlop";
+const IMAGE: &str = "localhost/bb:1";
+
+/// `ctr run --rm` of a shell script.
+fn run(id: &str, options: &str, script: &str) -> Output {
+    let out = ctr(&format!("run --rm {RUNTIME} {options} {IMAGE} {id} sh -c '{script}'"));
+    world().assert_nothing_left(id);
+    out
+}
+
+/// A container in the background, which ends with 4 on SIGTERM.
+struct Task {
+    id: &'static str,
+}
+
+impl Task {
+    fn up(id: &'static str, options: &str) -> Self {
+        let script = "trap \"exit 4\" TERM; echo $$ >/tmp/up; while :; do sleep 300 & wait; done";
+        ctr(&format!("run -d {RUNTIME} {options} {IMAGE} {id} sh -c '{script}' </dev/null")).ok();
+        let task = Task { id };
+        wait_until("it runs", || task.exec("look", "test -e /tmp/up").status.success());
+        task
+    }
+
+    fn exec(&self, exec: &str, script: &str) -> Output {
+        ctr(&format!("task exec --exec-id {}-{exec} {} sh -c '{script}'", self.id, self.id))
+    }
+
+    fn status(&self) -> String {
+        let list = ctr("task ls").ok();
+        let line = list.lines().into_iter().find(|line| line.split_whitespace().next() == Some(self.id));
+        line.map_or("none", |line| line.split_whitespace().last().unwrap()).to_owned()
+    }
+
+    /// Removes it; nothing of it is left.
+    fn remove(self) {
+        ctr(&format!("task rm -f {}", self.id));
+        ctr(&format!("container rm {}", self.id)).ok();
+        world().assert_nothing_left(self.id);
+    }
+}

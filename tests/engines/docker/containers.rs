@@ -1,0 +1,208 @@
+//! Single containers and their networks.
+
+use super::{Container, NEED, docker, run, world};
+use crate::harness::{Need, requires, wait_until};
+
+#[test]
+fn it_is_the_default_runtime() {
+    requires!(NEED);
+    assert_eq!(docker("info --format '{{.DefaultRuntime}}'").ok().stdout, "orlop\n");
+    let c = Container::up("default", "");
+    assert_eq!(c.inspect(".HostConfig.Runtime"), "orlop");
+    c.remove();
+}
+
+#[test]
+fn run_passes_output_and_exit_code_on() {
+    requires!(NEED);
+    let out = run("", "echo out; echo err >&2; exit 3");
+    assert_eq!((out.code(), out.stdout.as_str(), out.stderr.as_str()), (3, "out\n", "err\n"), "{out}");
+    assert_eq!(world().sh("echo typed | docker run --rm -i --network none bb:1 cat").ok().stdout, "typed\n");
+    assert_eq!(run("--pid host", "kill -9 $$").code(), 137);
+}
+
+/// Exit codes that dockerd makes of the runtime's text.
+#[test]
+fn run_tells_what_cannot_be_executed() {
+    requires!(NEED);
+    for (command, code, text) in [
+        ("nosuch", 127, "executable file not found in $PATH"),
+        ("/nosuch", 127, "no such file or directory"),
+        ("/etc/passwd", 126, "permission denied"),
+        ("/etc", 126, "is a directory"),
+    ] {
+        docker(&format!("run --rm --network none bb:1 {command}")).fails(code, &[text]);
+    }
+    let mount = docker("run --rm --network none -v /tmp:/etc/passwd bb:1 true");
+    mount.fails(125, &["not a directory", "Are you trying to mount a directory onto a file"]);
+}
+
+#[test]
+fn a_container_in_the_background_lives_its_life() {
+    requires!(NEED);
+    let c = Container::up("life", "");
+    assert_eq!(c.inspect(".State.Status"), "running");
+    c.cmd("pause", "").ok();
+    assert_eq!(c.inspect(".State.Status"), "paused");
+    assert!(world().is_frozen(&c.id));
+    c.cmd("exec", "true").fails(1, &["paused"]);
+    c.cmd("unpause", "").ok();
+    let top = c.cmd("top", "-o pid,comm").ok();
+    assert!(top.stdout.contains("sh") && top.stdout.contains("sleep"), "{top}");
+    let stats = c.cmd("stats --no-stream --format '{{.PIDs}}'", "").ok();
+    assert_eq!(stats.stdout, "2\n");
+    c.cmd("stop -t 60", "").ok();
+    assert_eq!(c.inspect(".State.ExitCode"), "4");
+    assert_eq!(c.cmd("logs", "").ok().stdout, "started\nbye\n");
+    assert!(world().cgroups(&c.id).is_empty());
+    c.cmd("start", "").ok();
+    c.cmd("restart -t 0", "").ok();
+    assert_eq!(c.inspect(".State.Status"), "running");
+    c.cmd("kill -s USR1", "").ok();
+    assert_eq!(c.cmd("wait", "& docker kill -s 9 life").ok().lines().last(), Some(&"137"));
+    c.remove();
+}
+
+#[test]
+fn exec_runs_further_processes() {
+    requires!(NEED);
+    let c = Container::up("exec", "");
+    let script = "sh -c 'echo $A; pwd; id -u; id -g; exit 7'";
+    let out = docker(&format!("exec -e A=b -w /tmp -u 1000:5 exec {script}"));
+    assert_eq!((out.code(), out.stdout.as_str()), (7, "b\n/tmp\n1000\n5\n"), "{out}");
+    assert_eq!(world().sh("echo typed | docker exec -i exec cat").ok().stdout, "typed\n");
+    c.cmd("exec", "nosuch").fails(126, &[]);
+    c.cmd("exec", "/etc/passwd").fails(126, &[]);
+    c.cmd("exec", "sh -c 'kill -9 $$'").fails(137, &[]);
+    c.remove();
+}
+
+#[test]
+fn terminals() {
+    requires!(NEED);
+    let script = "tty; echo ready; while [ \"$(stty size)\" != \"33 99\" ]; do sleep 0.1; done; exit 6";
+    let line = format!("docker run --rm -it --network none bb:1 sh -c '{script}'");
+    let (command, mut terminal) = world().spawn_on_terminal(&line);
+    assert!(terminal.read_until("ready").contains("/dev/pts/0"));
+    terminal.resize(33, 99);
+    assert_eq!(command.wait().code(), 6);
+
+    let c = Container::up("exectty", "");
+    let (command, mut terminal) = world().spawn_on_terminal("docker exec -it exectty sh");
+    terminal.write("tty; echo $((40 + 2)); exit 5\n");
+    assert!(terminal.read_until("42").contains("/dev/pts/"));
+    assert_eq!(command.wait().code(), 5);
+    c.remove();
+}
+
+#[test]
+fn limits_and_update() {
+    requires!(NEED, Need::CgroupV1);
+    let c =
+        Container::up("limits", "--memory 64m --cpus 0.5 --pids-limit 20 --cpuset-cpus 0 --cpu-shares 512");
+    let file = |name: &str| world().cgroup_file(&c.id, name);
+    for (name, value) in [
+        ("memory.limit_in_bytes", "67108864"),
+        ("memory.memsw.limit_in_bytes", "134217728"),
+        ("cpu.cfs_quota_us", "50000"),
+        ("cpu.shares", "512"),
+        ("pids.max", "20"),
+        ("cpuset.cpus", "0"),
+    ] {
+        assert_eq!(file(name), value, "{name}");
+    }
+    c.cmd("update --memory 128m --memory-swap 256m --cpus 0.25 --pids-limit 30", "").ok();
+    for (name, value) in [
+        ("memory.limit_in_bytes", "134217728"),
+        ("memory.memsw.limit_in_bytes", "268435456"),
+        ("cpu.cfs_quota_us", "25000"),
+        ("cpu.shares", "512"),
+        ("pids.max", "30"),
+    ] {
+        assert_eq!(file(name), value, "{name}");
+    }
+    c.remove();
+    assert_eq!(run("--memory 16m --memory-swap 16m", "tail -c 64m /dev/zero").code(), 137);
+}
+
+#[test]
+fn security_options() {
+    requires!(NEED);
+    let options = "--read-only --tmpfs /tmp --cap-drop ALL -u 1000 --security-opt no-new-privileges";
+    let out = run(
+        options,
+        "grep -E \"CapEff|NoNewPrivs|Seccomp:\" /proc/self/status; touch /tmp/x && echo made; touch /x",
+    );
+    assert_eq!(out.field("CapEff:"), "0000000000000000");
+    assert_eq!(out.field("NoNewPrivs:"), "1");
+    assert_eq!(out.field("Seccomp:"), "2");
+    assert!(out.stdout.contains("made"), "{out}");
+    out.fails(1, &["Read-only file system"]);
+    run("", "mount -t tmpfs none /mnt").fails(1, &["denied"]);
+}
+
+/// Docker asks for all capabilities, of which this host may lack one.
+#[test]
+fn privileged() {
+    requires!(NEED, Need::AllCapabilities);
+    run("--privileged", "mount -t tmpfs none /mnt").ok();
+}
+
+#[test]
+fn an_init_reaps_and_a_check_is_run() {
+    requires!(NEED);
+    let options = "--init --health-cmd \"test -e /tmp/well\" --health-interval 1s --health-retries 1";
+    let c = Container::up("init", options);
+    assert!(c.cmd("exec", "cat /proc/1/comm").ok().stdout.contains("init"));
+    wait_until("unhealthy", || c.inspect(".State.Health.Status") == "unhealthy");
+    c.cmd("exec", "touch /tmp/well").ok();
+    wait_until("healthy", || c.inspect(".State.Health.Status") == "healthy");
+    c.cmd("stop -t 60", "").ok();
+    assert_eq!(c.inspect(".State.ExitCode"), "4", "the signal is passed on");
+    c.remove();
+}
+
+#[test]
+fn volumes() {
+    requires!(NEED);
+    world().write("/tmp/shared/file", "of the host\n");
+    let out = run("-v /tmp/shared:/mnt:ro", "cat /mnt/file; touch /mnt/new");
+    assert_eq!(out.stdout, "of the host\n");
+    out.fails(1, &["Read-only file system"]);
+    docker("volume create data").ok();
+    run("-v data:/data", "echo kept >/data/file").ok();
+    assert_eq!(run("--mount type=volume,source=data,target=/d", "cat /d/file").ok().stdout, "kept\n");
+    docker("volume rm data").ok();
+}
+
+#[test]
+fn containers_on_a_network_of_their_own() {
+    requires!(NEED, Need::Program("iptables"));
+    docker("network create backend").ok();
+    let server = Container::of(
+        "server",
+        "--network backend -p 8080:80",
+        "echo hello >/index.html; exec httpd -f -h /",
+    );
+    let address = server.inspect(".NetworkSettings.Networks.backend.IPAddress");
+    let ask = format!("printf \"GET / HTTP/1.0\\r\\n\\r\\n\" | nc {address} 80 | tail -n 1");
+    wait_until("the server answers", || {
+        docker(&format!("run --rm --network backend bb:1 sh -c '{ask}'")).stdout == "hello\n"
+    });
+    assert_eq!(world().sh("curl -s http://127.0.0.1:8080/").ok().stdout, "hello\n");
+    let joined = docker("run --rm --network container:server bb:1 readlink /proc/self/ns/net").ok().stdout;
+    assert_eq!(server.cmd("exec", "readlink /proc/1/ns/net").ok().stdout, joined);
+    server.remove();
+    docker("network rm backend").ok();
+}
+
+#[test]
+fn build_runs_its_steps() {
+    requires!(NEED);
+    let file = "FROM localhost/bb:1\nRUN echo built >/file && id -u\nWORKDIR /d\nUSER app\nRUN id -un\n\
+                CMD [\"sh\", \"-c\", \"cat /file; pwd; id -un\"]\n";
+    world().write("/tmp/build/Dockerfile", file);
+    let out = world().sh("DOCKER_BUILDKIT=0 docker build --network none -t built /tmp/build").ok();
+    assert!(out.stdout.contains("app\n"), "{out}");
+    assert_eq!(docker("run --rm --network none built").ok().stdout, "built\n/d\napp\n");
+}

@@ -1,0 +1,20 @@
+//! Many at a time.
+
+use super::{NEED, docker, world};
+use crate::harness::requires;
+
+#[test]
+fn thirty_at_a_time() {
+    requires!(NEED);
+    let out = world()
+        .sh("for i in $(seq 30); do docker run -d --name storm-$i --network none bb:1 sleep 300 & done; wait")
+        .ok();
+    let ids: Vec<&str> = out.lines();
+    assert_eq!(ids.len(), 30, "{out}");
+    let running = docker("ps -q --filter name=storm- --filter status=running").ok();
+    assert_eq!(running.lines().len(), 30, "{running}");
+    world().sh("for i in $(seq 30); do docker rm -f storm-$i & done; wait").ok();
+    for id in ids {
+        world().assert_nothing_left(id);
+    }
+}

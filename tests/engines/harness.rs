@@ -1,0 +1,29 @@
+//! What every test needs: a world for its engine, and command lines in it.
+
+mod cgroups;
+mod commands;
+mod docs;
+mod image;
+#[path = "../integration/harness/mountinfo.rs"]
+mod mountinfo;
+mod need;
+#[path = "../integration/harness/output.rs"]
+mod output;
+#[path = "../integration/harness/rootfs.rs"]
+mod rootfs;
+#[path = "../integration/harness/terminal.rs"]
+mod terminal;
+mod world;
+
+pub use commands::wait_until;
+pub use need::{Need, skip_unless};
+pub use output::Output;
+pub use world::World;
+
+/// Returns from the test unless the host has what it needs; the message names what is missing.
+macro_rules! requires {
+    ($($need:expr),+ $(,)?) => {
+        $( if !$crate::harness::skip_unless($need) { return; } )+
+    };
+}
+pub(crate) use requires;

@@ -1,0 +1,169 @@
+//! A world of its own for one engine, made by `world.sh`: it sees the host's programs, and nothing that it
+//! does is seen by the host. The engine is configured by the very text of docs/engines.md.
+
+use super::cgroups::{named, processes, roots};
+use super::commands::{poll_until, wait_until};
+use super::mountinfo::mounts;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What an engine runs in. It ends with this process, because the pipe to it does.
+pub struct World {
+    dir: PathBuf,
+    /// Its first process, as the host numbers it.
+    init: i32,
+    /// The cgroup on every hierarchy that it takes for the root.
+    cgroup: String,
+    _child: Child,
+}
+
+/// Runs a command in the cgroups of the world, where nsenter(1) does not put it.
+const JOIN: &str = r#"cd /; for root in $(awk '/ - cgroup2? / {print $5}' /proc/self/mountinfo); do
+echo 0 >$root/cgroup.procs; done; eval "$1""#;
+
+impl World {
+    /// A world with the images `bb` and `pause` as `/images/*.tar`.
+    pub fn new(name: &str) -> Self {
+        let cgroup = format!("oe-{name}-{}", std::process::id());
+        let temp = std::env::var_os("TMPDIR").map_or(PathBuf::from("/var/tmp"), PathBuf::from);
+        let dir = temp.join(&cgroup);
+        fs::create_dir_all(dir.join("io")).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engines/harness/world.sh");
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-eu", script]).arg(&dir).arg(&cgroup).arg(runtime());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "the world of {name} can't be made");
+        let root = roots()[0].join(&cgroup);
+        let init = processes(&root).into_iter().find(|pid| is_first(*pid)).unwrap();
+        let world = World { dir, init, cgroup, _child: child };
+        super::image::make(&world);
+        world
+    }
+
+    /// A file of the world, by its path in there. `/io` is the test's own and not seen by the engine.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.join(path.trim_start_matches('/'))
+    }
+
+    /// Writes a file that only this host makes necessary.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Adds to a file.
+    pub fn append(&self, path: &str, text: &str) {
+        let before = fs::read_to_string(self.path(path)).unwrap_or_default();
+        self.write(path, &(before + text));
+    }
+
+    /// Writes the files that this section of docs/engines.md shows.
+    pub fn configure(&self, section: &str) {
+        for (path, text) in super::docs::files(section) {
+            self.write(&path, &text);
+        }
+    }
+
+    pub(super) fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--all", "--target", &self.init.to_string(), "sh", "-c", JOIN, "sh", script]);
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("HOME", "/root").env("TERM", "xterm");
+        command
+    }
+
+    /// Starts a daemon of the world, and waits until a command that asks it something succeeds. What it
+    /// logs is in `/var/log`.
+    pub fn daemon(&self, name: &str, script: &str, ready: &str) {
+        self.sh(&format!("setsid {script} >/var/log/{name}.log 2>&1 </dev/null &")).ok();
+        wait_until(name, || self.sh(ready).status.success());
+    }
+
+    /// The cgroups whose name contains `text`, of all hierarchies.
+    pub fn cgroups(&self, text: &str) -> Vec<PathBuf> {
+        roots().iter().flat_map(|root| named(&root.join(&self.cgroup), text)).collect()
+    }
+
+    /// A file of the one cgroup of a v1 controller, or of the v2 tree, whose name contains `text`.
+    #[track_caller]
+    pub fn cgroup_file(&self, text: &str, name: &str) -> String {
+        let own = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().contains(text);
+        let files = self.cgroups(text).into_iter().filter(own).map(|path| path.join(name));
+        let found: Vec<PathBuf> = files.filter(|path| path.exists()).collect();
+        assert!(!found.is_empty(), "no {name} of {text}: {:#?}", self.cgroups(text));
+        fs::read_to_string(&found[0]).unwrap().trim().to_owned()
+    }
+
+    /// Whether the cgroup is frozen by either version's freezer; a hybrid host has both.
+    pub fn is_frozen(&self, cgroup: &str) -> bool {
+        let states = self.cgroups(cgroup).into_iter().flat_map(|path| {
+            ["freezer.state", "cgroup.events"]
+                .map(|file| fs::read_to_string(path.join(file)).unwrap_or_default())
+        });
+        states.into_iter().any(|state| state.contains("FROZEN") || state.contains("frozen 1"))
+    }
+
+    /// What is left of containers whose ids contain `id`: cgroups, mounts, processes, entries of /run.
+    fn left(&self, id: &str) -> Vec<String> {
+        let cgroups = self.cgroups(id).into_iter().map(|path| format!("cgroup {}", path.display()));
+        let text = fs::read_to_string(format!("/proc/{}/mountinfo", self.init)).unwrap();
+        let points = mounts(&text).into_iter().map(|mount| mount.point).filter(|point| point.contains(id));
+        let processes = processes_named(id, self.init).into_iter().map(|line| format!("process {line}"));
+        let files = entries_named(&self.path("/run"), id);
+        let files = files.into_iter().map(|path| format!("file {}", path.display()));
+        cgroups.chain(points.map(|point| format!("mount {point}"))).chain(processes).chain(files).collect()
+    }
+
+    /// Nothing is left of the container; shims and monitors may take a moment to end.
+    #[track_caller]
+    pub fn assert_nothing_left(&self, id: &str) {
+        assert!(id.len() >= 3, "not the id of a container: {id:?}");
+        if !poll_until(|| self.left(id).is_empty()) {
+            panic!("left behind: {:#?}", self.left(id));
+        }
+    }
+}
+
+/// The runtime under test: `RUNTIME`, or the one that cargo has built.
+pub fn runtime() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_orlop"));
+    std::env::var_os("RUNTIME").map_or(built, PathBuf::from)
+}
+
+/// Whether a process is the first one of a pid namespace below this one.
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    pids.split_whitespace().skip(1).last() == Some("1")
+}
+
+/// Processes of the world whose command line contains `text`.
+fn processes_named(text: &str, init: i32) -> Vec<String> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/ipc")).ok();
+    let own = namespace(&init.to_string());
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let lines = pids.filter(|pid| namespace(pid) == own).filter_map(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some(format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    lines.filter(|line| line.contains(text)).collect()
+}
+
+/// Files below a directory whose name contains `text`.
+fn entries_named(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().contains(text) {
+            found.push(entry.path());
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(entries_named(&entry.path(), text));
+        }
+    }
+    found
+}

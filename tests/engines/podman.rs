@@ -1,0 +1,265 @@
+//! Podman with the cgroupfs manager.
+
+mod build;
+mod limits;
+mod namespaces;
+mod pods;
+mod process;
+mod storm;
+
+use crate::harness::{Need, Output, World, requires, wait_until};
+use std::sync::OnceLock;
+
+const NEED: Need = Need::Program("podman");
+
+/// Podman's world.
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let world = World::new("podman");
+        world.configure("Podman");
+        // Podman's own defaults are over the limits of a host without CAP_SYS_RESOURCE.
+        let ulimits = "default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]";
+        let engine = "events_logger = \"file\"\ninfra_image = \"localhost/pause:1\"";
+        let text = format!("[containers]\n{ulimits}\n[engine]\n{engine}\n");
+        world.write("/etc/containers/containers.conf.d/test.conf", &text);
+        // Whose ids --userns=auto takes.
+        for file in ["/etc/subuid", "/etc/subgid"] {
+            world.write(file, "containers:1000000:1000000\n");
+        }
+        for image in ["bb", "pause"] {
+            world.sh(&format!("podman load -i /var/tmp/images/{image}.tar")).ok();
+        }
+        world
+    })
+}
+
+/// A command line of Podman.
+fn podman(args: &str) -> Output {
+    world().sh(&format!("podman {args}"))
+}
+
+/// `podman run --rm` of a shell script, with options and without a network.
+fn run(options: &str, script: &str) -> Output {
+    podman(&format!("run --rm --network none {options} bb:1 sh -c '{script}'"))
+}
+
+/// A container that runs in the background until it gets SIGTERM, on which it says `bye` and exits with 4.
+struct Container {
+    name: &'static str,
+    id: String,
+}
+
+impl Container {
+    fn up(name: &'static str, options: &str) -> Self {
+        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
+        Self::of(name, options, script)
+    }
+
+    fn of(name: &'static str, options: &str, script: &str) -> Self {
+        let out =
+            podman(&format!("run -d --name {name} --network none {options} bb:1 sh -c '{script}'")).ok();
+        Container { name, id: out.stdout.trim().to_owned() }
+    }
+
+    /// Runs a command of Podman on it: the words before its name, and those after it.
+    fn cmd(&self, before: &str, after: &str) -> Output {
+        podman(&format!("{before} {} {after}", self.name))
+    }
+
+    /// A file of its cgroup.
+    fn cgroup_file(&self, name: &str) -> String {
+        world().cgroup_file(&format!("libpod-{}", self.id), name)
+    }
+
+    fn inspect(&self, what: &str) -> String {
+        self.cmd(&format!("inspect --format '{{{{{what}}}}}'"), "").ok().stdout.trim().to_owned()
+    }
+
+    fn says(&self, text: &str) {
+        wait_until(text, || self.cmd("logs", "").stdout.contains(text));
+    }
+
+    /// Removes it; nothing of it is left.
+    fn remove(self) {
+        self.cmd("rm -f -t 0", "").ok();
+        world().assert_nothing_left(&self.id);
+    }
+}
+
+#[test]
+fn run_passes_output_and_exit_code_on() {
+    requires!(NEED);
+    let out = run("", "echo out; echo err >&2; exit 3");
+    assert_eq!((out.code(), out.stdout.as_str(), out.stderr.as_str()), (3, "out\n", "err\n"), "{out}");
+    let out = world().sh("echo typed | podman run --rm -i --network none bb:1 cat").ok();
+    assert_eq!(out.stdout, "typed\n");
+    assert_eq!(run("", "kill -9 $$; sleep 1").code(), 0, "init is safe from its own signals");
+    assert_eq!(run("--pid host", "kill -9 $$").code(), 137);
+}
+
+/// Exit codes that Podman makes of the runtime's text.
+#[test]
+fn run_tells_what_cannot_be_executed() {
+    requires!(NEED);
+    for (command, code, text) in [
+        ("nosuch", 127, "executable file not found in $PATH"),
+        ("/nosuch", 127, "no such file or directory"),
+        ("/etc/passwd", 126, "permission denied"),
+    ] {
+        podman(&format!("run --rm --name bad --network none bb:1 {command}")).fails(code, &[text]).one_line();
+    }
+    podman("container exists bad").fails(1, &[]);
+    let left = podman("ps -aq --filter name=bad").ok();
+    assert_eq!(left.stdout, "");
+}
+
+#[test]
+fn a_container_in_the_background_lives_its_life() {
+    requires!(NEED);
+    let c = Container::up("life", "");
+    c.says("started");
+    assert_eq!(c.inspect(".State.Status"), "running");
+    let pid: i32 = c.inspect(".State.Pid").parse().unwrap();
+    let in_world = world().sh(&format!("cat /proc/{pid}/cgroup")).ok();
+    let path = format!("/libpod_parent/libpod-{}", c.id);
+    assert!(in_world.stdout.lines().all(|line| line.ends_with(&path)), "{in_world}");
+    assert_eq!(c.inspect(".State.CgroupPath"), path);
+
+    c.cmd("pause", "").ok();
+    assert_eq!(c.inspect(".State.Status"), "paused");
+    assert!(world().is_frozen(&format!("libpod-{}", c.id)));
+    c.cmd("exec", "true").fails(255, &[]);
+    c.cmd("unpause", "").ok();
+    assert_eq!(c.inspect(".State.Status"), "running");
+
+    let top = c.cmd("top", "pid comm").ok();
+    assert!(top.stdout.contains("sh") && top.stdout.contains("sleep"), "{top}");
+    let stats = c.cmd("stats --no-stream --format '{{.PIDs}} {{.MemUsage}}'", "").ok();
+    assert!(stats.stdout.starts_with("2 "), "{stats}");
+
+    // TERM, within the time that stop gives it.
+    c.cmd("stop -t 60", "").ok();
+    assert_eq!(c.inspect(".State.ExitCode"), "4");
+    assert_eq!(c.cmd("wait", "").ok().stdout, "4\n");
+    assert_eq!(c.cmd("logs", "").ok().stdout, "started\nbye\n");
+    assert!(world().cgroups(&c.id).is_empty());
+
+    c.cmd("start", "").ok();
+    c.says("started\nbye\nstarted");
+    c.cmd("restart -t 0", "").ok();
+    assert_eq!(c.inspect(".State.Status"), "running");
+    c.remove();
+}
+
+#[test]
+fn kill_takes_names_and_numbers() {
+    requires!(NEED);
+    let script =
+        "trap \"echo usr1\" USR1; trap \"echo usr2\" USR2; echo started; while :; do sleep 300 & wait; done";
+    let c = Container::of("signals", "", script);
+    c.says("started");
+    for (signal, says) in [("USR1", "usr1"), ("SIGUSR2", "usr2"), ("10", "usr1\nusr2\nusr1")] {
+        c.cmd(&format!("kill -s {signal}"), "").ok();
+        c.says(says);
+    }
+    let stop = c.cmd("stop -t 0", "").ok();
+    assert!(!stop.stderr.contains("rror"), "{stop}");
+    assert_eq!(c.inspect(".State.ExitCode"), "137");
+    c.cmd("kill", "").fails(125, &["can only kill running containers"]);
+    c.remove();
+}
+
+#[test]
+fn exec_runs_further_processes() {
+    requires!(NEED);
+    let c = Container::up("exec", "");
+    let script = "sh -c 'echo $A; pwd; id -u; id -g; exit 7'";
+    let out = podman(&format!("exec -e A=b -w /tmp -u 1000:5 exec {script}"));
+    assert_eq!((out.code(), out.stdout.as_str()), (7, "b\n/tmp\n1000\n5\n"), "{out}");
+    assert_eq!(podman("exec -u app exec id -un").ok().stdout, "app\n");
+    let piped = world().sh("echo typed | podman exec -i exec cat").ok();
+    assert_eq!(piped.stdout, "typed\n");
+    c.cmd("exec", "nosuch").fails(127, &["executable file not found in $PATH"]);
+    c.cmd("exec", "/etc/passwd").fails(126, &["permission denied"]);
+    c.cmd("exec", "sh -c 'kill -9 $$'").fails(137, &[]);
+    c.cmd("exec --privileged", "grep CapEff /proc/self/status").ok();
+    c.cmd("exec -d", "sh -c 'echo detached >/tmp/made; sleep 300'").ok();
+    wait_until("it runs", || c.cmd("exec", "cat /tmp/made").stdout == "detached\n");
+    let in_it = c.cmd("exec", "ps").ok();
+    assert_eq!(
+        in_it.stdout.matches("sleep 300").count(),
+        3,
+        "init's, the detached shell and its own: {in_it}"
+    );
+    c.remove();
+}
+
+#[test]
+fn a_terminal_is_one_and_follows_its_size() {
+    requires!(NEED);
+    let script = "tty; echo ready; while [ \"$(stty size)\" != \"33 99\" ]; do sleep 0.1; done; exit 6";
+    let line = format!("podman run --rm -it --name tty --network none bb:1 sh -c '{script}'");
+    let (command, mut terminal) = world().spawn_on_terminal(&line);
+    assert!(terminal.read_until("ready").contains("/dev/pts/0"));
+    terminal.resize(33, 99);
+    assert_eq!(command.wait().code(), 6);
+}
+
+#[test]
+fn exec_gives_a_terminal() {
+    requires!(NEED);
+    let c = Container::up("exectty", "");
+    let (command, mut terminal) = world().spawn_on_terminal("podman exec -it exectty sh");
+    terminal.write("tty; stty size; echo $((40 + 2))\n");
+    let seen = terminal.read_until("42");
+    assert!(seen.contains("/dev/pts/") && seen.contains("24 80"), "{seen}");
+    terminal.resize(33, 99);
+    terminal.write("while [ \"$(stty size)\" != '33 99' ]; do sleep 0.1; done; exit 5\n");
+    assert_eq!(command.wait().code(), 5);
+    c.remove();
+}
+
+#[test]
+fn attach_passes_both_directions_on() {
+    requires!(NEED);
+    let c = Container::of("attach", "-i", "while read line; do echo got $line; done; exit 9");
+    let out = world().sh("(echo one; echo two) | podman attach attach").ok();
+    assert_eq!(out.stdout.trim(), "got one\ngot two", "{out}");
+    c.remove();
+}
+
+#[test]
+fn create_then_start() {
+    requires!(NEED);
+    let id = podman("create --name made --network none bb:1 sh -c 'echo started; exit 5'").ok();
+    podman("init made").ok();
+    assert_eq!(podman("inspect --format '{{.State.Status}}' made").ok().stdout, "initialized\n");
+    let out = podman("start -a made");
+    assert_eq!((out.code(), out.stdout.as_str()), (5, "started\n"), "{out}");
+    podman("rm made").ok();
+    world().assert_nothing_left(id.stdout.trim());
+}
+
+#[test]
+fn a_health_check_is_run() {
+    requires!(NEED);
+    // No systemd is there to run it at its times.
+    let c = Container::up(
+        "health",
+        "--health-cmd \"test -e /tmp/well\" --health-interval disable --health-retries 1",
+    );
+    c.cmd("healthcheck run", "").fails(1, &[]);
+    assert_eq!(c.inspect(".State.Health.Status"), "unhealthy");
+    c.cmd("exec", "touch /tmp/well").ok();
+    c.cmd("healthcheck run", "").ok();
+    assert_eq!(c.inspect(".State.Health.Status"), "healthy");
+    c.remove();
+}
+
+#[test]
+fn the_version_and_the_runtime_are_shown() {
+    requires!(NEED);
+    let out = podman("info --format '{{.Host.OCIRuntime.Name}} {{.Host.OCIRuntime.Version}}'").ok();
+    assert!(out.stdout.starts_with("orlop ") && out.stdout.contains(" version "), "{out}");
+}

@@ -1,0 +1,19 @@
+//! `podman build`: every RUN is a container that buildah makes.
+
+use super::{NEED, podman, world};
+use crate::harness::requires;
+
+#[test]
+fn build_runs_its_steps() {
+    requires!(NEED);
+    let file = "FROM localhost/bb:1\nRUN echo built >/file && id -u\nRUN cat /file && mkdir /d\nWORKDIR /d\nUSER app\n\
+                RUN id -un\nCMD [\"sh\", \"-c\", \"cat /file; pwd; id -un\"]\n";
+    world().write("/tmp/build/Containerfile", file);
+    let out = podman("build --network none -t built /tmp/build").ok();
+    assert!(out.stdout.contains("built\n") && out.stdout.contains("app\n"), "{out}");
+    let out = podman("run --rm --network none built").ok();
+    assert_eq!(out.stdout, "built\n/d\napp\n");
+    world().write("/tmp/build/Failing", "FROM localhost/bb:1\nRUN exit 3\n");
+    podman("build --network none -f /tmp/build/Failing /tmp/build").fails(3, &["exit status 3"]);
+    podman("rmi -f built").ok();
+}
