@@ -15,6 +15,8 @@ pub struct Host {
     pub can_mount: bool,
     /// The number of the last capability that the kernel knows.
     pub last_cap: u8,
+    /// What it may have in force, as a mask: more it can't give, except in a user namespace.
+    pub permitted: u64,
 }
 
 /// `CAP_SYS_ADMIN` in a capability mask.
@@ -38,11 +40,13 @@ impl Host {
         while last_cap < 63 && cred::in_bounding_set(u32::from(last_cap) + 1)?.is_some() {
             last_cap += 1;
         }
+        let caps = cred::capabilities()?;
         Ok(Host {
             euid: cred::euid(),
             in_userns: userns.ino() != INITIAL_USERNS,
-            can_mount: cred::capabilities()?.effective & SYS_ADMIN != 0,
+            can_mount: caps.effective & SYS_ADMIN != 0,
             last_cap,
+            permitted: caps.permitted,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::plan::seccomp::Seccomp;
 use crate::process::attach::Attached;
 use crate::process::exec;
 use crate::spec;
+use crate::sys::ns::Ns;
 use crate::sys::pidfd::Exit;
 use crate::sys::socket;
 use std::os::fd::AsFd;
@@ -60,6 +61,9 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     let mut process = options.process.clone();
     process.inherit(spec.process.unwrap_or_default());
     let mut plan = Process::new(&process, &host, &plan_options(container, &options), &mut warnings)?;
+    if !state.namespaces.has(Ns::User) {
+        plan.caps.limit(host.permitted, &mut warnings);
+    }
     // A process that joins the container is held to the same calls; only its own no_new_privs tells when the filter comes into force.
     let linux = spec.linux;
     linux.as_ref().map_or(Ok(()), |linux| plan.adopt(linux))?;

@@ -92,6 +92,21 @@ impl Caps {
         caps.ambient &= !idle;
         Ok(caps)
     }
+
+    /// Leaves out what the runtime does not have itself: "Runtimes SHOULD NOT fail if the container configuration requests
+    /// capabilities that cannot be granted".
+    pub fn limit(&mut self, held: u64, warnings: &mut Vec<String>) {
+        let lacking = (self.permitted | self.inheritable) & !held;
+        if lacking != 0 {
+            warnings.push(format!(
+                "process.capabilities: ignoring what the runtime itself lacks: {}",
+                names(lacking)
+            ));
+        }
+        for set in [&mut self.permitted, &mut self.effective, &mut self.inheritable, &mut self.ambient] {
+            *set &= held;
+        }
+    }
 }
 
 /// "Any value which cannot be mapped to a relevant kernel interface, or cannot be granted otherwise, MUST be
@@ -133,6 +148,18 @@ mod tests {
         let mut warnings = Vec::new();
         let given: spec::Capabilities = serde_json::from_value(json).unwrap();
         (Caps::new(Some(&given), last_cap, &mut warnings), warnings)
+    }
+
+    #[test]
+    fn what_the_runtime_lacks_is_left_out() {
+        let of = |names: &[&str]| json!({"bounding": names, "permitted": names, "effective": names});
+        let (caps, mut warnings) = caps(of(&["CAP_CHOWN", "CAP_KILL"]), 40);
+        let mut caps = caps.unwrap();
+        caps.limit(1, &mut warnings);
+        assert_eq!((caps.bounding, caps.permitted, caps.effective), (0x21, 1, 1));
+        assert_eq!(warnings, ["process.capabilities: ignoring what the runtime itself lacks: CAP_KILL"]);
+        caps.limit(1, &mut warnings);
+        assert_eq!(warnings.len(), 1);
     }
 
     #[test]

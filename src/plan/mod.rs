@@ -129,6 +129,9 @@ impl Plan {
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
         let mut process = Process::new(process, host, options, &mut warnings)?;
         process.adopt(linux)?;
+        if !namespaces.contains(Ns::User) {
+            process.caps.limit(host.permitted, &mut warnings);
+        }
         check_ids(&process, &namespaces)?;
         Ok(Plan {
             root: Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?,
@@ -237,7 +240,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40 };
+    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40, permitted: u64::MAX };
 
     /// The plan of a small container, after a change of its config.json.
     fn plan(change: impl Fn(&mut Value)) -> Result<Plan> {

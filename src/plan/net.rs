@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40 };
+    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40, permitted: u64::MAX };
 
     fn devices(given: Value) -> Result<Vec<NetDevice>> {
         planned(&given, json!([{"type": "mount"}, {"type": "network"}]), &HOST)

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40 };
+    const HOST: Host = Host { euid: 0, in_userns: false, can_mount: true, last_cap: 40, permitted: u64::MAX };
 
     /// A process of these fields and those that it must have.
     fn process(fields: Value, options: &Options) -> Result<Process> {

@@ -1,8 +1,8 @@
 //! Puts capability sets in force ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)). The sets of the
 //! container start from nothing: what config.json does not name, the process does not have (CVE-2022-24769).
 
-use crate::error::{Error, Result};
-use crate::plan::capabilities::{Caps, names};
+use crate::error::Result;
+use crate::plan::capabilities::Caps;
 use crate::sys::cred;
 
 fn numbers(mask: u64, last_cap: u8) -> impl Iterator<Item = u32> {
@@ -37,18 +37,9 @@ pub fn set(caps: &Caps, retained: u64, last_cap: u8) -> Result<()> {
 
 /// Sets the effective, permitted and inheritable capabilities; the ambient ones that this leaves no room for go too.
 pub fn set_all_but_ambient(caps: &Caps, retained: u64) -> Result<()> {
-    cred::set_capabilities(cred::CapSets {
+    Ok(cred::set_capabilities(cred::CapSets {
         effective: caps.effective | retained,
         permitted: caps.permitted | retained,
         inheritable: caps.inheritable,
-    })
-    .map_err(|error| {
-        // The kernel doesn't say which one it is.
-        let held = cred::capabilities().map_or(0, |held| held.permitted);
-        let error = Error::from(error);
-        match caps.permitted & !held {
-            0 => error,
-            lacking => error.hint(format!("the runtime itself lacks {}", names(lacking))),
-        }
-    })
+    })?)
 }

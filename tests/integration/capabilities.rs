@@ -93,3 +93,23 @@ fn the_sets_of_an_exec_are_the_containers() {
         assert_eq!(set(&out, name), expected, "{name}");
     }
 }
+
+// "Runtimes SHOULD NOT fail if the container configuration requests capabilities that cannot be granted"; runc does.
+#[test]
+fn what_the_runtime_lacks_is_left_out_with_a_warning() {
+    requires!(Need::Root, Need::Program("setpriv"));
+    let without_kill = "set -- setpriv --bounding-set -kill \"$@\"";
+    let sets = ["bounding", "permitted", "effective"];
+    let b = Bundle::sh(SETS)
+        .set("/process/capabilities", json!({}))
+        .capabilities(&sets, &["CAP_CHOWN", "CAP_KILL"]);
+    let out = b.prelude(without_kill).run().ok();
+    assert_eq!(set(&out, "Eff"), CHOWN);
+    assert!(out.stderr.contains("the runtime itself lacks: CAP_KILL"), "{out}");
+    // In a user namespace of its own it lacks nothing.
+    requires!(Need::UserNamespace);
+    let b = Bundle::sh(SETS).user_namespace().set("/process/capabilities", json!({}));
+    let out = b.capabilities(&sets, &["CAP_KILL"]).prelude(without_kill).run().ok();
+    assert_eq!(set(&out, "Eff"), KILL);
+    assert!(out.stderr.is_empty(), "{out}");
+}
