@@ -1,6 +1,7 @@
 //! Namespaces: new ones, joined ones, and what is set up in them.
 
 use crate::harness::{Bundle, Need, Output, requires};
+use crate::probe::seconds;
 use serde_json::json;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -74,6 +75,58 @@ fn time_offsets_also_hold_in_a_user_namespace() {
     let b = Bundle::sh("cat /proc/self/timens_offsets").namespace("time").user_namespace();
     let out = b.set("/linux/timeOffsets", json!({"boottime": {"secs": 77}})).run().ok();
     assert_eq!(out.field("boottime").split_whitespace().next(), Some("77"));
+}
+
+#[test]
+fn both_clocks_run_ahead_or_behind() {
+    requires!(Need::TimeNamespace);
+    use libc::{CLOCK_BOOTTIME, CLOCK_MONOTONIC};
+    // The kernel lets no clock become negative, and none go on for more than 146 years.
+    let (back, ahead) = (-seconds(CLOCK_MONOTONIC) / 2, 4_000_000_000_i64);
+    for (monotonic, boottime) in [(back, ahead), (ahead, back), (0, back)] {
+        for b in [Bundle::new(), Bundle::new().user_namespace()] {
+            let offsets = json!({"monotonic": {"secs": monotonic}, "boottime": {"secs": boottime, "nanosecs": 999_999_999}});
+            let out = b.probe("clocks").namespace("time").set("/linux/timeOffsets", offsets).run().ok();
+            let seen: Vec<i64> = out.results().iter().map(|result| result.parse().unwrap()).collect();
+            let expected = [seconds(CLOCK_MONOTONIC) + monotonic, seconds(CLOCK_BOOTTIME) + boottime];
+            assert!(
+                seen.iter().zip(expected).all(|(seen, expected)| seen.abs_diff(expected) < 60),
+                "{expected:?} {out}"
+            );
+        }
+    }
+    for offset in [-seconds(CLOCK_BOOTTIME) - 1_000_000, i64::MAX, i64::MIN] {
+        let b =
+            Bundle::new().namespace("time").set("/linux/timeOffsets", json!({"boottime": {"secs": offset}}));
+        b.create().fails(1, &["linux.timeOffsets", "timens_offsets", "boottime", "ERANGE"]).one_line();
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_user_namespace_is_joined_beside_new_and_other_joined_ones() {
+    requires!(Need::TimeNamespace, Need::UserNamespace);
+    let holder = Bundle::idle().user_namespace().namespace("cgroup").namespace("time");
+    let holder = holder.set("/linux/timeOffsets", json!({"boottime": {"secs": 500}})).up();
+    let pid = holder.pid().to_string();
+    let script = format!("{LINKS}; id -u; cat /proc/self/timens_offsets");
+    // What belongs to the user namespace is joined in its right, whatever else is new.
+    for joined in
+        [&["user", "time"][..], &["user", "network", "ipc"], &["user", "pid", "uts", "cgroup", "time"]]
+    {
+        let b = ["cgroup", "time"].iter().fold(Bundle::sh(&script), |b, kind| b.namespace(kind));
+        let b = KINDS
+            .iter()
+            .filter(|(kind, _)| joined.contains(kind))
+            .fold(b, |b, (kind, file)| b.join(kind, format!("/proc/{pid}/ns/{file}")));
+        let b = if joined.contains(&"uts") { b.remove("/hostname") } else { b };
+        let out = b.run().ok();
+        let other: Vec<_> =
+            KINDS.iter().map(|(kind, _)| *kind).filter(|kind| !joined.contains(kind)).collect();
+        assert_eq!(differing(&out, &pid), other, "{joined:?}: {out}");
+        let offset = if joined.contains(&"time") { "500" } else { "0" };
+        assert_eq!(out.field("boottime").split_whitespace().next(), Some(offset), "{joined:?}");
+    }
 }
 
 #[test]

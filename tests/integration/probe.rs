@@ -42,6 +42,7 @@ fn probe() {
         Ok("calls") => calls(raw_call),
         #[cfg(target_arch = "x86_64")]
         Ok("calls-32-bit") => calls(raw_call_32_bit),
+        Ok("clocks") => clocks(),
         Ok("thread") => outlive_thread(),
         Ok(name) => panic!("no probe {name}"),
         Err(_) => return,
@@ -53,6 +54,19 @@ fn probe() {
 fn notify(message: &[u8]) {
     let socket = std::env::var("NOTIFY_SOCKET").expect("NOTIFY_SOCKET is not set");
     UnixDatagram::unbound().unwrap().send_to(message, socket).unwrap();
+}
+
+/// The seconds of a clock, as this process has it.
+pub fn seconds(clock: libc::clockid_t) -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is written during the call only.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+    time.tv_sec
+}
+
+/// Prints the seconds of both clocks that a time namespace shifts.
+fn clocks() {
+    println!("\n= {}\n= {}", seconds(libc::CLOCK_MONOTONIC), seconds(libc::CLOCK_BOOTTIME));
 }
 
 /// Makes the calls of `$CALLS`.
