@@ -14,6 +14,8 @@ pub enum Need {
     CgroupV2,
     /// A controller, of whichever version of cgroups `VIEW` shows.
     Controller(&'static str),
+    /// A controller of cgroup v2.
+    V2Controller(&'static str),
     TimeNamespace,
     UserNamespace,
     /// Real-time scheduling.
@@ -34,6 +36,7 @@ impl Need {
             Need::CgroupV1 => any(false),
             Need::CgroupV2 => any(true),
             Need::Controller(name) => place_of(name, View::from_env()).is_some(),
+            Need::V2Controller(name) => place_of(name, View::V2).is_some(),
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::RealTime => real_time(),
@@ -64,6 +67,7 @@ impl std::fmt::Display for Need {
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::CgroupV2 => write!(f, "cgroup v2"),
             Need::Controller(name) => write!(f, "the cgroup controller {name}"),
+            Need::V2Controller(name) => write!(f, "the controller {name} of cgroup v2"),
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),

@@ -1,0 +1,82 @@
+//! The rules by which cgroup v2 hands controllers down its tree.
+
+use crate::harness::{Bundle, Need, View, place_of, requires};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+
+/// A controller that hybrid hosts have in version 2 as well.
+const CONTROLLER: &str = "hugetlb";
+
+/// A container below the test's own cgroup, limited in huge pages.
+fn limited(below: &str) -> Bundle {
+    let b = Bundle::new().view(View::V2);
+    let path = format!("{}/{below}", b.cgroup());
+    let limits = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+    b.set("/linux/cgroupsPath", path).set("/linux/resources/hugepageLimits", limits)
+}
+
+/// The test's own cgroup.
+fn own(b: &Bundle) -> PathBuf {
+    place_of("", View::V2).unwrap().path.join(b.cgroup().trim_start_matches('/'))
+}
+
+fn words(path: PathBuf) -> Vec<String> {
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_cgroup_on_the_way_passes_controllers_on() {
+    requires!(Need::V2Controller(CONTROLLER));
+    let b = limited("deep/er");
+    b.create().ok();
+    let offered = words(place_of("", View::V2).unwrap().path.join("cgroup.controllers"));
+    for controller in ["cpu", "cpuset", "io", "memory", "pids", CONTROLLER]
+        .into_iter()
+        .filter(|name| offered.iter().any(|o| o == name))
+    {
+        for dir in [own(&b), own(&b).join("deep")] {
+            let passed = words(dir.join("cgroup.subtree_control"));
+            assert!(passed.iter().any(|name| name == controller), "{}: {passed:?}", dir.display());
+        }
+        let given = words(own(&b).join("deep/er/cgroup.controllers"));
+        assert!(given.iter().any(|name| name == controller), "{controller}: {given:?}");
+    }
+    // Nothing is handed to cgroups below the container's: that is its own affair.
+    assert_eq!(words(own(&b).join("deep/er/cgroup.subtree_control")), Vec::<String>::new());
+}
+
+#[test]
+fn a_cgroup_with_processes_of_its_own_passes_nothing_on() {
+    requires!(Need::V2Controller(CONTROLLER));
+    let b = limited("below");
+    fs::create_dir(own(&b)).unwrap();
+    let mut process = std::process::Command::new("sleep").arg("300").spawn().unwrap();
+    fs::write(own(&b).join("cgroup.procs"), process.id().to_string()).unwrap();
+    let output = b.create();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    output
+        .fails(1, &["linux.resources.hugepageLimits[0].limit", "EBUSY", "has processes of its own"])
+        .one_line();
+    assert!(!own(&b).join("below").exists());
+    fs::remove_dir(own(&b)).unwrap();
+    b.assert_nothing_left();
+}
+
+/// There a cgroup can't have the controllers, and a process can't be put in by itself.
+#[test]
+fn a_threaded_subtree_is_refused() {
+    requires!(Need::V2Controller(CONTROLLER));
+    for with_limits in [true, false] {
+        let b = limited("threaded/below");
+        let b = if with_limits { b } else { b.remove("/linux/resources") };
+        fs::create_dir_all(own(&b).join("threaded")).unwrap();
+        fs::write(own(&b).join("threaded/cgroup.type"), "threaded").unwrap();
+        b.create().fails(1, &["threaded", "linux.cgroupsPath"]).one_line();
+        fs::remove_dir(own(&b).join("threaded")).unwrap();
+        fs::remove_dir(own(&b)).unwrap();
+        b.assert_nothing_left();
+    }
+}
