@@ -1,6 +1,6 @@
 //! The rules by which cgroup v2 hands controllers down its tree.
 
-use crate::harness::{Bundle, Need, View, place_of, requires};
+use crate::harness::{Bundle, Need, View, place_of, requires, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -78,5 +78,58 @@ fn a_threaded_subtree_is_refused() {
         fs::remove_dir(own(&b).join("threaded")).unwrap();
         fs::remove_dir(own(&b)).unwrap();
         b.assert_nothing_left();
+    }
+}
+
+/// What strace has written about each command of the runtime so far.
+fn traces(b: &Bundle) -> Vec<String> {
+    let entries = fs::read_dir(b.io()).unwrap().flatten().map(|entry| entry.path());
+    let logs = entries.filter(|path| path.extension().is_some_and(|extension| extension == "strace"));
+    logs.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The system calls of a command that have to do with cgroups.
+fn calls(b: &Bundle, command: &str) -> Vec<String> {
+    let argument = format!("\"{command}\"");
+    let of_command = |trace: &String| trace.lines().next().is_some_and(|line| line.contains(&argument));
+    let trace = traces(b).into_iter().find(of_command).unwrap_or_else(|| panic!("no trace of {command}"));
+    // An interrupted call has two lines; and Rust's own library looks at each descriptor that a debug build closes.
+    let about =
+        |line: &&str| line.contains("cgroup") && !line.contains(" resumed>") && !line.contains(", F_GETFD)");
+    trace.lines().filter(about).map(str::to_owned).collect()
+}
+
+/// What a cgroup costs: made, limited, entered, removed. Version 2 is entered at birth: a write to
+/// `cgroup.procs` would wait for an RCU grace period.
+#[test]
+fn a_limited_cgroup_takes_at_most_25_calls_and_no_write_to_cgroup_procs() {
+    requires!(Need::V2Controller(CONTROLLER), Need::Program("strace"));
+    // With the paths of descriptors, and after the view is made.
+    let b = limited("").prelude("set -- strace -f -y -o \"$BASE/io/$$.strace\" \"$@\"");
+    let path = b.cgroup();
+    let b = b.set("/linux/cgroupsPath", path).args(["/bin/sleep", "300"]);
+    let limits = json!({"memory": {"limit": 64 << 20}, "cpu": {"shares": 512}, "pids": {"limit": 100}});
+    let whole = place_of("memory", View::V2).is_some();
+    let b = if whole { b.set("/linux/resources", limits) } else { b };
+    b.write_config();
+    // strace ends after init, whose creator ends before.
+    let create = b.spawn(&b.with_bundle("create", &[]));
+    wait_until("it is created", || traces(&b).iter().any(|trace| trace.contains("+++ exited with 0")));
+    b.start().ok();
+    b.exec(&["true"]).ok();
+    b.kill("KILL").ok();
+    wait_until("it is stopped", || b.status() == "stopped");
+    b.delete().ok();
+    create.wait().ok();
+
+    let (create, exec, delete) = (calls(&b, "create"), calls(&b, "exec"), calls(&b, "delete"));
+    let all = [create.as_slice(), &delete].concat();
+    assert!(all.len() <= 25, "{}: {all:#?}", all.len());
+    for calls in [create, exec] {
+        assert!(calls.iter().any(|line| line.contains("CLONE_INTO_CGROUP")), "{calls:#?}");
+        let writes = |line: &&String| ["O_WRONLY", "O_RDWR", "write("].iter().any(|word| line.contains(word));
+        let entered: Vec<_> =
+            calls.iter().filter(|line| line.contains("cgroup.procs")).filter(writes).collect();
+        assert!(entered.is_empty(), "{entered:#?}");
     }
 }

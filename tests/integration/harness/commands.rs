@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// No command of a runtime, and nothing that a test waits for, may take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// No command of a runtime, and nothing that a test waits for, may take longer. `DEADLINE` may say other seconds, for
+/// a machine that is slow.
+fn deadline() -> Duration {
+    let seconds = std::env::var("DEADLINE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
 
 /// The runtime under test: `RUNTIME`, or the one that cargo has built.
 pub fn runtime() -> PathBuf {
@@ -165,7 +169,7 @@ impl Drop for Bundle {
         if fs::read_dir(self.state_root()).is_ok_and(|mut entries| entries.next().is_some()) {
             let mut command = self.command(&["delete", "--force", &self.id]);
             if let Ok(mut child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-                && wait(&mut child, DEADLINE / 3).is_none()
+                && wait(&mut child, deadline() / 3).is_none()
             {
                 let _ = child.kill().and_then(|()| child.wait());
             }
@@ -213,7 +217,7 @@ impl Running {
     /// Waits for its end.
     #[track_caller]
     pub fn wait(mut self) -> Output {
-        let ended = wait(&mut self.child, DEADLINE);
+        let ended = wait(&mut self.child, deadline());
         let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let output = |status| Output {
             command: self.command.clone(),
@@ -225,7 +229,7 @@ impl Running {
             Some(status) => output(status),
             None => {
                 let _ = self.child.kill();
-                panic!("no end after {DEADLINE:?}: {}", output(self.child.wait().unwrap()))
+                panic!("no end after {:?}: {}", deadline(), output(self.child.wait().unwrap()))
             }
         }
     }
@@ -260,7 +264,7 @@ fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
 
 /// Asks again and again, to the deadline, whether something holds.
 pub fn poll_until(holds: impl Fn() -> bool) -> bool {
-    let end = Instant::now() + DEADLINE / 3;
+    let end = Instant::now() + deadline() / 3;
     while Instant::now() < end {
         if holds() {
             return true;
