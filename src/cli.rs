@@ -1,7 +1,9 @@
 //! The command line: what can be typed, in runc's names. What it means is in `commands`.
 
+mod events;
 mod update;
 
+pub use events::Events;
 pub use update::Update;
 
 use crate::log::Format;
@@ -117,6 +119,8 @@ pub enum Command {
     Pause(Id),
     /// Let the frozen processes of a container go on
     Resume(Id),
+    /// Print statistics and events of a container as JSON
+    Events(Events),
     /// Change the limits of a running container
     Update(Box<Update>),
     /// Change the mounts of a container that runs

@@ -106,6 +106,7 @@ fn describe(command: &Command) -> (String, u8) {
         Command::Ps(args) => ("ps", &args.id),
         Command::Pause(args) => ("pause", &args.id),
         Command::Resume(args) => ("resume", &args.id),
+        Command::Events(args) => ("events", &args.id),
         Command::Update(args) => ("update", &args.id),
         Command::Mounts(Mounts::Add(args)) => ("mounts add", &args.id),
         Command::Mounts(Mounts::Remove(args)) => ("mounts remove", &args.id),

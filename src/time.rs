@@ -1,11 +1,40 @@
 //! Points in time as text ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339), UTC, nanoseconds).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time now: `2026-05-04T03:02:01.000000009Z`.
 pub fn now_rfc3339() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     rfc3339(since.as_secs(), since.subsec_nanos())
+}
+
+/// The units of [`parse_duration`], in nanoseconds.
+const UNITS: [(&str, u128); 7] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// A length of time as Go writes it: numbers with units, `1h2m3.5s`, `100ms`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let mut rest = text;
+    let mut total = 0u128;
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c| !is_number(c))?);
+        let (unit, tail) = tail.split_at(tail.find(is_number).unwrap_or(tail.len()));
+        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let places = u32::try_from(fraction.len()).ok().filter(|places| *places <= 9)?;
+        let parse = |digits: &str| digits.parse::<u64>().ok().map(u128::from);
+        total += parse(whole)? * factor + parse(fraction)? * factor / 10u128.pow(places);
+        rest = tail;
+    }
+    u64::try_from(total).ok().filter(|_| !text.is_empty()).map(Duration::from_nanos)
 }
 
 /// A time given in seconds since 1970 and nanoseconds.
@@ -32,7 +61,32 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{parse_duration, rfc3339};
+    use std::time::Duration;
+
+    #[test]
+    fn lengths_of_time_are_those_of_go() {
+        for (text, length) in [
+            ("5s", Some(5_000_000_000)),
+            ("100ms", Some(100_000_000)),
+            ("1m30s", Some(90_000_000_000)),
+            ("1.5h", Some(5_400_000_000_000)),
+            ("1h0.5s", Some(3_600_500_000_000)),
+            ("7us", Some(7_000)),
+            ("7\u{b5}s9ns", Some(7_009)),
+            ("0s", Some(0)),
+            ("5", None),
+            ("s", None),
+            ("", None),
+            ("-5s", None),
+            ("5 s", None),
+            ("5d", None),
+            (".s", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(parse_duration(text), length.map(Duration::from_nanos), "{text:?}");
+        }
+    }
 
     #[test]
     fn known_moments() {

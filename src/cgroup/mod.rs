@@ -10,15 +10,19 @@
 mod create;
 mod devices;
 mod enable;
+mod events;
 mod file;
 mod freeze;
 mod join;
 mod kill;
 mod remove;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod update;
 
+pub use events::Event;
+pub use file::is_gone;
 pub use join::{Entrance, SubCgroup};
 
 use crate::error::{Error, Result};

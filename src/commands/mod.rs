@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod list;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ps(args) => ps::ps(&open(&args.id)?, &args),
         Command::Pause(args) => open(&args.id)?.pause().map(|()| 0),
         Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
+        Command::Events(args) => events::events(&open(&args.id)?, &args),
         Command::Update(args) => update::update(&open(&args.id)?, &args),
         Command::Mounts(args) => mounts::mounts(&root, &args),
         Command::Spec(args) => spec::spec(&args),

@@ -5,6 +5,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod mounts;
 mod signal;
@@ -14,6 +15,7 @@ mod update;
 
 pub use create::{CreateOptions, create, listen_fds};
 pub use delete::delete;
+pub use events::Event;
 pub use exec::{ExecOptions, exec};
 pub use mounts::{add as add_mounts, remove as remove_mounts};
 pub use state::{InitProcess, State, Status};

@@ -14,6 +14,7 @@ pub mod clone;
 pub mod copy;
 pub mod cred;
 pub mod entry;
+pub mod eventfd;
 pub mod file;
 pub mod keyring;
 pub mod mount;

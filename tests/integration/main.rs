@@ -23,6 +23,7 @@ mod cgroup_felt;
 mod cgroup_limits;
 mod cgroup_v2;
 mod cli;
+mod events;
 mod exec;
 mod harness;
 mod hooks;

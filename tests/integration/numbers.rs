@@ -133,6 +133,24 @@ fn update_of_one_value_makes_at_most_120_calls() {
     assert_eq!(calls.of(&["clone", "clone3", "fork", "vfork"]), 0, "{calls}");
 }
 
+/// A plain reader opens, reads and closes each file.
+#[test]
+fn statistics_make_under_1_5_times_the_calls_of_reading_their_files() {
+    requires!(Need::Program("strace"), Need::Controller("pids"));
+    if in_a_view() {
+        return;
+    }
+    let b = hello().args(["/bin/sh", "-c", "sleep 100"]);
+    b.create().ok();
+    let calls = calls_of(&b, &["events", "--stats", &b.id]);
+    let log = fs::read_to_string(b.io().join("strace-events")).unwrap();
+    let opened =
+        |line: &&str| line.contains("open") && line.contains("/sys/fs/cgroup/") && !line.contains("ENOENT");
+    let files = log.lines().filter(opened).count();
+    assert!(files >= 10, "{log}");
+    assert!(2 * calls.total() < 3 * 3 * files, "{} calls for {files} files: {calls}", calls.total());
+}
+
 /// The most that the process of an attached `run` has had in memory, read when it is about to end.
 #[test]
 fn run_takes_at_most_3_mb_of_memory() {
