@@ -49,6 +49,11 @@ impl Container {
 
     /// The ids of all processes, in the runtime's pid namespace.
     pub fn pids(&self) -> Result<Vec<i32>> {
-        self.state.cgroup.pids()
+        let pids = self.state.cgroup.pids()?;
+        match self.state.init {
+            // Without a cgroup nobody keeps a list of the others.
+            Some(init) if pids.is_empty() && self.state.open_init()?.is_some() => Ok(vec![init.pid]),
+            _ => Ok(pids),
+        }
     }
 }

@@ -43,6 +43,7 @@ mod probe;
 mod process;
 mod recorded;
 mod rootfs;
+mod rootless;
 mod schedule;
 mod seccomp;
 mod seccomp_explain;
