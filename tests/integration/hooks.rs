@@ -1,6 +1,6 @@
 //! Hooks: when each kind runs, where, with what, and what its failure does.
 
-use crate::harness::{Bundle, wait_until};
+use crate::harness::{Bundle, runtime, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -246,6 +246,31 @@ fn a_failing_poststart_hook_stops_the_container() {
     });
     b.delete_force().ok();
     b.assert_nothing_left();
+}
+
+#[test]
+fn a_run_whose_hook_fails_leaves_nothing_but_runs_the_poststop_hooks() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        let b = with_log(Bundle::idle());
+        let poststop = format!("echo poststop >> {}/poststop", log_of(&b, "poststop"));
+        let b = b.hook(kind, "echo the reason >&2; exit 3").hook("poststop", &poststop);
+        b.run().fails(1, &[&format!("hooks.{kind}[0]"), "exit status 3", "the reason"]);
+        assert_eq!(read(&b, "poststop"), "poststop\n", "{kind}");
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
+fn other_commands_see_the_container_that_is_being_created() {
+    let b = with_log(Bundle::idle()).set("/ociVersion", "1.0.1");
+    let runtime = format!("{} --root {}", runtime().display(), b.state_root().display());
+    let (id, log) = (&b.id, log_of(&b, "createRuntime"));
+    let script = format!("{runtime} state {id} > {log}/state; {runtime} exec {id} true 2> {log}/exec; :");
+    let b = b.hook("createRuntime", &script).up();
+    let state: Value = serde_json::from_str(&read(&b, "state")).unwrap();
+    assert_eq!((&state["status"], &state["ociVersion"]), (&json!("creating"), &json!("1.0.1")));
+    assert!(read(&b, "exec").contains("still being created"), "{}", read(&b, "exec"));
+    assert_eq!(b.state()["ociVersion"], "1.0.1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::harness::{Bundle, ConsoleSocket, wait_readable, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 #[test]
@@ -294,20 +294,31 @@ fn the_pid_file_holds_the_pid_and_nothing_else() {
 
 #[test]
 fn a_pidfd_is_sent_to_who_asks_for_it() {
+    let pid_of = |pidfd: &OwnedFd| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+        info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned()
+    };
     let b = Bundle::idle();
     let socket = ConsoleSocket::bind(&b);
     b.create_with(&["--pidfd-socket", socket.arg()]).ok();
     let pidfd = socket.receive_descriptor();
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim();
-    assert_eq!(pid, b.pid().to_string());
+    assert_eq!(pid_of(&pidfd), b.pid().to_string());
     b.kill("KILL").ok();
     wait_readable(&pidfd);
 
-    let b = Bundle::idle().up();
+    let b = Bundle::idle();
     let socket = ConsoleSocket::bind(&b);
-    b.exec_with(&["--pidfd-socket", socket.arg()], &["true"]).ok();
-    wait_readable(&socket.receive_descriptor());
+    b.run_with(&["--detach", "--pidfd-socket", socket.arg()]).ok();
+    assert_eq!(pid_of(&socket.receive_descriptor()), b.pid().to_string());
+
+    let pid_file = b.io().join("pid");
+    let socket = ConsoleSocket::bind(&b);
+    let options = ["--detach", "--pid-file", pid_file.to_str().unwrap(), "--pidfd-socket", socket.arg()];
+    b.exec_with(&options, &["sleep", "300"]).ok();
+    let pidfd = socket.receive_descriptor();
+    assert_eq!(pid_of(&pidfd), fs::read_to_string(pid_file).unwrap());
+    b.kill("KILL").ok();
+    wait_readable(&pidfd);
 }
 
 #[test]

@@ -213,6 +213,15 @@ fn personality() {
     assert_ne!(out.lines()[1], std::env::consts::ARCH);
     let out = b().set("/linux/personality", json!({"domain": "LINUX"})).run().ok();
     assert_eq!(out.lines()[0], "00000000");
+    // It is the container's, not only its first process's.
+    let b = Bundle::idle().set("/linux/personality", json!({"domain": "LINUX32", "flags": []})).up();
+    assert_eq!(b.exec(&["cat", "/proc/self/personality"]).ok().stdout, "00000008\n");
+}
+
+#[test]
+fn a_user_name_is_left_to_windows() {
+    let b = Bundle::sh("id -u").set("/process/user", json!({"uid": 7, "gid": 0, "username": "app"}));
+    assert_eq!(b.run().ok().stdout, "7\n");
 }
 
 #[test]
