@@ -15,6 +15,7 @@ mod log;
 mod net;
 mod plan;
 mod process;
+mod rdt;
 mod rootfs;
 mod seccomp;
 mod security;

@@ -21,7 +21,7 @@ const ROWS: &[&[&str]] = &[
     &["error", "log"],
     &["spec", "host", "seccomp"],
     &["plan"],
-    &["rootfs", "cgroup", "security", "net"],
+    &["rootfs", "cgroup", "security", "net", "rdt"],
     &["process"],
     &["container"],
     // The command line: the arguments as typed, the verbs, and `main`, which ties them together.

@@ -12,6 +12,7 @@ use crate::plan::{self, Plan};
 use crate::process::attach::Attached;
 use crate::process::hooks::HookState;
 use crate::process::{create as init, notify};
+use crate::rdt::Rdt;
 use crate::spec::Spec;
 use crate::sys::{file, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -82,6 +83,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     let mut undo = Undo { dir: &dir, kept: false };
     let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone(), host.euid)?;
+    state.rdt = plan.rdt.as_ref().map(Rdt::locate).transpose()?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.create_record(&state)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
@@ -98,6 +100,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         plan: &plan,
         host: &host,
         cgroup: &cgroup,
+        rdt: state.rdt.as_ref(),
         state_dir: dir.fd(),
         console: console(options, &mut attached)?,
         hook_state: &hook_state,

@@ -66,6 +66,9 @@ impl Container {
             cgroup.kill_all(signal::KILL, deadline)?;
         }
         cgroup.destroy(deadline)?;
+        if let Some(rdt) = &self.state.rdt {
+            rdt.remove()?;
+        }
         if let Ok(hooks) = self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
             run_poststop(&hooks.poststop, &hook_state(&self.state));
         }

@@ -85,6 +85,7 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
         state: hook_state(state).value(status.name(), init.pid),
         host: &host,
         entrance: &entrance,
+        rdt: state.rdt.as_ref(),
         init: pidfd.as_fd(),
         namespaces: state.namespaces,
         root_ids: state.root_ids,

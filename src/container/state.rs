@@ -4,6 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::process::start;
+use crate::rdt::Rdt;
 use crate::spec::Spec;
 use crate::sys::ns::NsSet;
 use crate::sys::{Errno, file, pidfd, proc};
@@ -42,6 +43,9 @@ pub struct State {
     pub init: Option<InitProcess>,
     /// Its cgroup.
     pub cgroup: Cgroup,
+    /// Its groups in the resctrl file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<Rdt>,
     /// The namespaces that it does not share with the runtime.
     pub namespaces: NsSet,
     /// The ids that own its user namespace, inside of it.
@@ -134,6 +138,7 @@ impl State {
             annotations: spec.annotations.clone(),
             init: None,
             cgroup,
+            rdt: None,
             namespaces: plan.namespaces.all(),
             root_ids: plan.namespaces.root_ids,
             keyring: plan.process.keyring.is_some(),

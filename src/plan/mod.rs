@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod net;
 pub mod process;
+pub mod rdt;
 pub mod rootfs;
 pub mod schedule;
 pub mod seccomp;
@@ -31,7 +32,7 @@ use mount_options::SourceLink;
 use mounts::{MountKind, MountStep, Scope};
 use namespaces::Namespaces;
 use net::NetDevice;
-use oci_spec::runtime::{Linux, LinuxIntelRdt};
+use oci_spec::runtime::Linux;
 use process::{NOTIFY_SOCKET, Process};
 use rootfs::{DeviceStep, Root};
 use seccomp::Seccomp;
@@ -93,6 +94,8 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// Its cgroup.
     pub cgroup: CgroupPlan,
+    /// Its shares of caches and memory bandwidth.
+    pub rdt: Option<rdt::Rdt>,
     /// The filter of its system calls.
     pub seccomp: Option<Seccomp>,
     /// The container's own process.
@@ -149,6 +152,7 @@ impl Plan {
             sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
             net_devices: net::plan(linux, &namespaces, host)?,
             cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
+            rdt: rdt::plan(linux, &options.id)?,
             seccomp: linux
                 .seccomp()
                 .as_ref()
@@ -169,10 +173,8 @@ fn missing(field: &str, hint: &str) -> Error {
 
 /// What this version can't do, and what therefore must not seem to be done.
 fn check_supported(linux: &Linux) -> Result<()> {
-    let rdt = linux.intel_rdt().as_ref();
     for (field, present) in [
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("intelRdt", rdt.is_some_and(|rdt| *rdt != LinuxIntelRdt::default())),
     ] {
         if present {
             return Err(Error::new("not supported by this version").field(format!("linux.{field}")));
@@ -329,13 +331,12 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused() {
-        for (field, value) in [("mountLabel", json!("l")), ("intelRdt", json!({"closID": "a"}))] {
+        for (field, value) in [("mountLabel", json!("l"))] {
             let text = error(|json| json["linux"][field] = value.clone());
             assert_eq!(text, format!("linux.{field}: not supported by this version"));
         }
         let empty = plan(|json| {
             json["linux"]["mountLabel"] = json!("");
-            json["linux"]["intelRdt"] = json!({});
         });
         assert!(empty.is_ok());
     }

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::plan::namespaces::{Fork, Join, Namespaces};
 use crate::plan::process::Process;
 use crate::plan::schedule::scheduler_hint;
+use crate::rdt::Rdt;
 use crate::rootfs::{CgroupTree, Sources, UserNamespaces};
 use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// Its cgroup, not made yet.
     pub cgroup: &'a Cgroup,
+    /// Its groups in the resctrl file system, not made yet.
+    pub rdt: Option<&'a Rdt>,
     /// Its state directory.
     pub state_dir: BorrowedFd<'a>,
     /// A socket that takes the master of its terminal.
@@ -50,7 +53,7 @@ pub struct NewInit<'a> {
     pub pid: i32,
     process: Doomed,
     devices: Option<Moved>,
-    cgroup: NewCgroup<'a>,
+    groups: NewGroups<'a>,
     held: Held,
 }
 
@@ -108,23 +111,25 @@ impl Drop for Doomed {
     }
 }
 
-/// A cgroup that is removed on drop unless it was kept.
+/// A cgroup, and groups of resctrl, that are removed on drop unless they were kept.
 #[derive(Debug)]
-struct NewCgroup<'a> {
+struct NewGroups<'a> {
     cgroup: &'a Cgroup,
+    rdt: Option<&'a Rdt>,
     kept: bool,
 }
 
 /// How long the removal of a failed container's cgroup may take.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(5);
 
-impl Drop for NewCgroup<'_> {
+impl Drop for NewGroups<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // The error that led here is the one to report; `delete` finds what is left by the state on record.
             let deadline = Instant::now() + CLEANUP_PATIENCE;
             let _ = self.cgroup.kill_all(signal::KILL, deadline);
             let _ = self.cgroup.destroy(deadline);
+            let _ = self.rdt.map(Rdt::remove);
         }
     }
 }
@@ -138,7 +143,7 @@ impl NewInit<'_> {
     /// Lets init outlive its creator: the container is on record.
     pub fn keep(mut self) -> Result<(OwnedFd, Held)> {
         self.held.channel.send(ToInit::Kept)?;
-        self.cgroup.kept = true;
+        self.groups.kept = true;
         if let Some(devices) = self.devices.take() {
             devices.leave();
         }
@@ -149,14 +154,17 @@ impl NewInit<'_> {
 
 /// Makes the container's init, up to where it waits to be started.
 pub fn create(request: Request) -> Result<NewInit> {
-    let Request { plan, host, cgroup, state_dir, console, hook_state } = request;
+    let Request { plan, host, cgroup, rdt, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
     security::lsm::check_enabled(&plan.process)?;
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
     let cgroup_fd = cgroup.create(&plan.cgroup)?;
-    let guard = NewCgroup { cgroup, kept: false };
+    let groups = NewGroups { cgroup, rdt, kept: false };
+    if let (Some(rdt), Some(plan)) = (rdt, &plan.rdt) {
+        rdt.create(plan)?;
+    }
     let tree = cgroup_tree(cgroup);
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
@@ -212,13 +220,14 @@ pub fn create(request: Request) -> Result<NewInit> {
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
     let entered = equip(plan, host, cgroup, pid)?;
+    rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     channel.send(ToInit::Go)?;
     let devices = converse(&channel, pid, &process, plan, hook_state)?;
     Ok(NewInit {
         pid,
         process,
         devices,
-        cgroup: guard,
+        groups,
         held: Held { channel, _entered: entered, _cgroup: cgroup_fd },
     })
 }

@@ -10,6 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
+use crate::rdt::Rdt;
 use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, NsSet};
@@ -32,6 +33,8 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// Where it enters the container's cgroup.
     pub entrance: &'a Entrance,
+    /// The container's groups in the resctrl file system.
+    pub rdt: Option<&'a Rdt>,
     /// A pidfd of the container's init.
     pub init: BorrowedFd<'a>,
     /// The namespaces that the container does not share with the runtime.
@@ -73,6 +76,7 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
     entrance.attach(pid)?;
+    request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
     if let Some(affinity) = affinity {
         schedule::set_affinity(pid, &affinity.last).field(|| "process.execCPUAffinity.final".into())?;

@@ -407,7 +407,11 @@ fn linux() {
                 &["linux.seccomp"],
             ),
             ("/linux/mountLabel", json!("system_u:object_r:x"), &["linux.mountLabel", "not supported"]),
-            ("/linux/intelRdt", json!({"closID": "x"}), &["linux.intelRdt", "not supported"]),
+            (
+                "/linux/intelRdt",
+                json!({"closID": "a/b"}),
+                &["linux.intelRdt.closID", "not one name of a directory"],
+            ),
             ("/linux/netDevices", json!({"eth9": {}}), &["linux.netDevices"]),
             ("/process/apparmorProfile", json!("strict"), &["process.apparmorProfile"]),
             ("/process/selinuxLabel", json!("a:b:c"), &["process.selinuxLabel"]),

@@ -41,6 +41,7 @@ mod net_devices;
 mod numbers;
 mod probe;
 mod process;
+mod rdt;
 mod recorded;
 mod rootfs;
 mod rootless;
