@@ -43,6 +43,7 @@ mod probe;
 mod process;
 mod rdt;
 mod recorded;
+mod resources;
 mod rootfs;
 mod rootless;
 mod schedule;

@@ -254,3 +254,10 @@ fn a_root_user_of_a_file_system_keeps_its_owners() {
     let made = fs::metadata(b.rootfs().join("tmp/mine")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 2000));
 }
+
+#[test]
+fn words_of_windows_change_nothing() {
+    let b = Bundle::sh("echo $(id -u)").set("/process/commandLine", "cmd.exe /c dir");
+    let out = b.set("/process/user/username", "Administrator").run().ok();
+    assert_eq!(out.lines(), ["0"]);
+}

@@ -29,7 +29,7 @@ pub enum Need {
 }
 
 impl Need {
-    fn is_met(self) -> bool {
+    pub fn is_met(self) -> bool {
         let any = |v2: bool| hierarchies().iter().any(|h| h.v2 == v2);
         match self {
             Need::Root => nix::unistd::geteuid().is_root(),
