@@ -39,7 +39,7 @@ impl Schema {
             "state-schema",
         ];
         let parsed = names.map(|name| format!("{name}.json")).map(|name| {
-            let file = serde_json::from_str(&read(folder.join(&name))).unwrap();
+            let file: Value = serde_json::from_str(&read(folder.join(&name))).unwrap();
             (name, file)
         });
         let mut files = BTreeMap::from(parsed);
@@ -256,7 +256,13 @@ fn features_list_every_word_of_the_schema() {
         let listed: BTreeSet<&str> =
             features.pointer(pointer).unwrap().as_array().unwrap().iter().filter_map(Value::as_str).collect();
         let words = schema.0["defs-linux.json"]["definitions"][definition]["enum"].as_array().unwrap();
-        let words: BTreeSet<&str> = words.iter().filter_map(Value::as_str).collect();
+        let mut words: BTreeSet<&str> = words.iter().filter_map(Value::as_str).collect();
+        // A profile may name these, but no machine that this runs on has them.
+        words.retain(|word| {
+            !["PARISC", "PARISC64", "M68K", "SH", "SHEB"]
+                .iter()
+                .any(|arch| word.ends_with(&format!("ARCH_{arch}")))
+        });
         assert_eq!(listed, words, "{pointer}");
     }
 }
