@@ -3,6 +3,7 @@
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
 # make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
+# make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
 # make lint      formatting and clippy, warnings are errors
@@ -36,7 +37,7 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test test-engines test-vm bench bench-calls lint install clean root build-packages \
+.PHONY: all demo test test-engines test-vm conformance bench bench-calls lint install clean root build-packages \
         test-packages engine-packages vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
@@ -86,6 +87,11 @@ bench: root build-packages test-packages $(ORLOP)
 
 bench-calls: root test-packages $(ORLOP)
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-calls.sh
+
+# Also with RUNTIME=/usr/bin/crun, and with TESTS="create kill" for some of them alone.
+conformance: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
+	@[ -n "$(RUNTIME_TOOLS)" ] || { echo "make conformance RUNTIME_TOOLS=DIR: see README.md" >&2; exit 2; }
+	$(SUDO) env RUNTIME=$(RUNTIME) RUNTIME_TOOLS=$(abspath $(RUNTIME_TOOLS)) tools/conformance.sh $(TESTS)
 
 lint: build-packages test-packages
 	cargo fmt --check

@@ -149,16 +149,18 @@ fn throttled_disks() {
 fn devices() {
     let rules = json!([
         {"allow": false, "access": "rwm"},
-        {"allow": true, "type": "c", "major": 1, "minor": 5, "access": "r"},
+        {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"},
     ]);
-    let script = "head -c 1 /dev/zero | wc -c; head -c 1 /dev/full || echo refused; \
-                  echo x >/dev/zero || echo not written";
-    let out = Bundle::sh(&format!("{{ {script}; }} 2>/dev/null"))
-        .set("/linux/resources", json!({"devices": rules}))
-        .run()
-        .ok();
-    assert_eq!(out.lines()[0], "1", "{out}");
-    assert!(out.lines().contains(&"not written"), "{out}");
+    let script = "(: </dev/log) && echo read; (: >/dev/log) || echo not written; (: </dev/port) || echo not read";
+    let nodes = json!([
+        {"path": "/dev/log", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666},
+        {"path": "/dev/port", "type": "c", "major": 1, "minor": 4, "fileMode": 0o666},
+    ]);
+    let b = Bundle::sh(script).set("/linux/devices", nodes);
+    let b = b.capabilities(&["bounding", "permitted", "effective"], &["CAP_SYSLOG", "CAP_SYS_RAWIO"]);
+    let out = b.set("/linux/resources", json!({"devices": rules})).run().ok();
+    assert_eq!(out.lines(), ["read", "not written", "not read"], "{out}");
+    assert!(out.stderr.contains("not permitted"), "{out}");
 }
 
 #[test]
