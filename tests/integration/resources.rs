@@ -151,7 +151,8 @@ fn devices() {
         {"allow": false, "access": "rwm"},
         {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"},
     ]);
-    let script = "(: </dev/log) && echo read; (: >/dev/log) || echo not written; (: </dev/port) || echo not read";
+    let script =
+        "(: </dev/log) && echo read; (: >/dev/log) || echo not written; (: </dev/port) || echo not read";
     let nodes = json!([
         {"path": "/dev/log", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666},
         {"path": "/dev/port", "type": "c", "major": 1, "minor": 4, "fileMode": 0o666},
