@@ -401,9 +401,10 @@ fn converse(
                 channel.send(ToInit::DevicesMoved)?;
             }
             Some((FromInit::RunHooks, _)) => {
-                let state = hook_state.json("creating", pid);
-                hooks::run(&plan.hooks.prestart, &state)?;
-                hooks::run(&plan.hooks.create_runtime, &state)?;
+                // "The prestart hooks MUST be called after the start operation is called but before the user-specified program command is
+                // executed": to them, as the specification's own validation wants it, the container is created.
+                hooks::run(&plan.hooks.prestart, &hook_state.json("created", pid))?;
+                hooks::run(&plan.hooks.create_runtime, &hook_state.json("creating", pid))?;
                 channel.send(ToInit::HooksDone)?;
             }
             Some((FromInit::RunningHooks, _)) => patience = None,

@@ -88,7 +88,7 @@ fn each_gets_the_state_on_stdin() {
     let b =
         every_kind(Bundle::idle(), "cat > LOG/KIND").set("/annotations", json!({"some.key": "value"})).up();
     b.delete_force().ok();
-    let states = ["creating", "creating", "creating", "created", "running", "stopped"];
+    let states = ["created", "creating", "creating", "created", "running", "stopped"];
     for (kind, status) in KINDS.iter().zip(states) {
         let text = read(&b, kind);
         let state: Value =
