@@ -203,8 +203,8 @@ pub struct MountOptions {
     pub no_follow: Option<String>,
     /// Options of the file system, in order.
     pub data: Vec<Data>,
-    /// Field and text of the first of them.
-    unknown: Option<(String, String)>,
+    /// Field and text of each of them.
+    unknown: Vec<(String, String)>,
 }
 
 impl MountOptions {
@@ -222,7 +222,7 @@ impl MountOptions {
                         }
                     }
                     None => {
-                        all.unknown.get_or_insert_with(|| (field.clone(), piece.to_owned()));
+                        all.unknown.push((field.clone(), piece.to_owned()));
                         all.data.push(data(piece));
                     }
                 }
@@ -273,13 +273,27 @@ impl MountOptions {
 
     /// Refuses options that only a file system can know, of which `what` is none.
     pub fn no_data(&self, what: &str) -> Result<()> {
-        match &self.unknown {
-            Some((field, text)) => {
-                Err(Error::new(format!("{text:?} is not an option of {what}")).field(field.clone()))
-            }
+        match self.unknown.first() {
+            Some((field, text)) => Err(wrong(field, text, what)),
             None => Ok(()),
         }
     }
+
+    /// The same for a bind mount: a word may be an attribute that is misspelt, but an option with a value can only be one of the file
+    /// system, which mount(2) passes over.
+    pub fn without_effect(&self, warnings: &mut Vec<String>) -> Result<()> {
+        for (field, text) in &self.unknown {
+            if !text.contains('=') {
+                return Err(wrong(field, text, "a bind mount"));
+            }
+            warnings.push(format!("{field}: {text:?} has no effect on a bind mount"));
+        }
+        Ok(())
+    }
+}
+
+fn wrong(field: &str, text: &str, what: &str) -> Error {
+    Error::new(format!("{text:?} is not an option of {what}")).field(field)
 }
 
 /// Adds a later change to an earlier one.

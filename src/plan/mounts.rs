@@ -87,15 +87,21 @@ pub fn plan(mounts: &[Mount], scope: Scope, warnings: &mut Vec<String>) -> Resul
     let step = |(i, mount): (usize, &Mount)| {
         let field = format!("mounts[{i}]");
         let destination = destination(mount, &field, warnings)?;
-        step(mount, destination, scope, &field)
+        step(mount, destination, scope, &field, warnings)
     };
     mounts.iter().enumerate().map(step).collect()
 }
 
-fn step(mount: &Mount, destination: PathBuf, scope: Scope, field: &str) -> Result<MountStep> {
+fn step(
+    mount: &Mount,
+    destination: PathBuf,
+    scope: Scope,
+    field: &str,
+    warnings: &mut Vec<String>,
+) -> Result<MountStep> {
     let options = MountOptions::new(mount.options().as_deref().unwrap_or_default(), field)?;
     let procfs = lexical(&destination) == Path::new("proc");
-    let kind = kind(mount, &options, scope.bundle, field, procfs)?;
+    let kind = kind(mount, &options, scope.bundle, field, procfs, warnings)?;
     check_proc(&destination, &kind).field(|| format!("{field}.destination"))?;
     check_links(&options, &kind)?;
     let id_map = MountIdMap::new(mount, options.id_map.as_ref(), scope.owners, field)?;
@@ -163,6 +169,7 @@ fn kind(
     bundle: &Path,
     field: &str,
     procfs: bool,
+    warnings: &mut Vec<String>,
 ) -> Result<MountKind> {
     let fs = mount.typ().as_deref().unwrap_or_default();
     let source = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty());
@@ -171,13 +178,13 @@ fn kind(
     }
     if options.remount {
         if options.bind.is_some() {
-            options.no_data("a bind mount")?;
+            options.without_effect(warnings)?;
             return Ok(MountKind::Remount { flags: Vec::new(), data: Vec::new() });
         }
         return Ok(MountKind::Remount { flags: options.flags.clone(), data: options.data.clone() });
     }
     if options.bind.is_some() || fs == "bind" || fs == "none" {
-        options.no_data("a bind mount")?;
+        options.without_effect(warnings)?;
         let missing = || Error::new("missing: a bind mount needs one").field(format!("{field}.source"));
         let source = bundle.join(source.ok_or_else(missing)?);
         let (recursive, link) = (options.bind.unwrap_or(false), options.source.0);
@@ -396,11 +403,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bind_passes_over_options_of_the_file_system() {
+        let bind =
+            json!({"destination": "/d", "source": "/s", "options": ["bind", "mode=755", "ro", "size=1k"]});
+        let (result, warnings) = steps(json!([bind]));
+        assert!(matches!(result.unwrap()[0].kind, MountKind::Bind { .. }));
+        let warning = |n: usize, text: &str| {
+            format!("mounts[0].options[{n}]: \"{text}\" has no effect on a bind mount")
+        };
+        assert_eq!(warnings, [warning(1, "mode=755"), warning(3, "size=1k")]);
+    }
+
+    #[test]
     fn errors_name_the_option() {
         for (mount, text) in [
             (
-                json!({"source": "/s", "options": ["bind", "ro", "mode=1"]}),
-                "mounts[1].options[2]: \"mode=1\" is not an option of a bind mount",
+                json!({"source": "/s", "options": ["bind", "size=1k", "nosiud"]}),
+                "mounts[1].options[2]: \"nosiud\" is not an option of a bind mount",
             ),
             (
                 json!({"source": "/s", "options": ["rbind", "x-foo"]}),
