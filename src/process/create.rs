@@ -171,8 +171,11 @@ pub fn create(request: Request) -> Result<NewInit> {
     let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
     let joined = namespaces.join.iter().find(|join| join.kind == Ns::User).map(|join| join.path.as_path());
     let users = UserNamespaces::open(&plan.mounts, |users| idmap::translator(users, joined))?;
-    let sources =
-        if init_sees_host || !host.can_mount { None } else { Some(Sources::open_host(plan, &tree, &users)?) };
+    let sources = if init_sees_host || !host.can_mount {
+        None
+    } else {
+        Some(Sources::open_host(plan, &tree, &users, false)?)
+    };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
     let init = |joins, channel| Init {

@@ -126,7 +126,7 @@ impl<'a> Init<'a> {
         process::set_umask(0);
         let mut sources = match self.sources.take() {
             Some(sources) => sources,
-            None => Sources::open_host(plan, &self.cgroup, &self.users)?,
+            None => Sources::open_host(plan, &self.cgroup, &self.users, true)?,
         };
         sources.open_new(plan)?;
         let mut rootfs = Rootfs::attach(plan, sources)?;

@@ -25,7 +25,7 @@ impl<'a> Graft<'a> {
         propagation: Propagation,
     ) -> Result<Self> {
         let inherited = source::inherited_propagation(propagation);
-        let sources = source::open_mounts(steps, root, &CgroupTree::None, users, inherited)?;
+        let sources = source::open_mounts(steps, root, &CgroupTree::None, users, inherited, false)?;
         Ok(Graft { steps, sources })
     }
 

@@ -51,8 +51,15 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The root, the sources of binds, the container's cgroup, and the host's devices.
-    pub fn open_host(plan: &Plan, cgroup: &CgroupTree, users: &UserNamespaces) -> Result<Self> {
+    /// The root, the sources of binds, the container's cgroup, and the host's devices. Init, when it opens them itself, makes the new
+    /// file systems in between (`new_too`): since Linux 6.8 mountinfo is sorted by the moment when a mount was made, and is to show the
+    /// order of config.json.
+    pub fn open_host(
+        plan: &Plan,
+        cgroup: &CgroupTree,
+        users: &UserNamespaces,
+        new_too: bool,
+    ) -> Result<Self> {
         // With the "." it has to be a directory.
         let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
@@ -62,7 +69,7 @@ impl Sources {
             step.bind.then(open).transpose().field(|| step.field.clone())
         };
         Ok(Sources {
-            mounts: open_mounts(&plan.mounts, Some(root.as_fd()), cgroup, users, inherited)?,
+            mounts: open_mounts(&plan.mounts, Some(root.as_fd()), cgroup, users, inherited, new_too)?,
             root,
             devices: plan.devices.iter().map(device).collect::<Result<_>>()?,
             null: if plan.masked.is_empty() { None } else { Some(open_null()?) },
@@ -89,6 +96,7 @@ pub fn open_mounts(
     cgroup: &CgroupTree,
     users: &UserNamespaces,
     inherited: Option<Propagation>,
+    new_too: bool,
 ) -> Result<Vec<Source>> {
     let open = |(i, step): (usize, &MountStep)| match (&step.kind, &step.id_map) {
         (MountKind::New { .. }, Some(_)) => {
@@ -98,6 +106,7 @@ pub fn open_mounts(
             }
             Ok(source)
         }
+        (MountKind::New { .. }, None) if new_too => make(steps, i, root),
         _ => open_host(step, cgroup, users, inherited),
     };
     steps.iter().enumerate().map(open).collect()

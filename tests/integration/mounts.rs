@@ -282,3 +282,17 @@ fn a_tmpfs_takes_the_mode_of_the_directory_that_it_covers() {
     );
     assert_eq!(b.run().ok().lines(), ["750", "1777"]);
 }
+
+// Since Linux 6.8 mountinfo is sorted by the moment when a mount was made.
+#[test]
+fn mountinfo_has_the_order_of_the_configuration() {
+    let b = Bundle::sh("awk '{ print $5 }' /proc/self/mountinfo")
+        .mount("/one", "tmpfs", "tmpfs", &[])
+        .mount("/two", "bind", "/etc", &["bind"])
+        .mount("/three", "tmpfs", "tmpfs", &[])
+        .mount("/four", "bind", "/usr", &["rbind"]);
+    let out = b.run().ok();
+    let order = ["/proc", "/dev", "/dev/pts", "/one", "/two", "/three", "/four"];
+    let found: Vec<&str> = out.lines().into_iter().filter(|line| order.contains(line)).collect();
+    assert_eq!(found, order, "{out}");
+}
