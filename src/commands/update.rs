@@ -4,6 +4,7 @@ use crate::cli::Update;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::plan::rdt;
 use crate::spec;
 use oci_spec::runtime::LinuxResources;
 use serde_json::json;
@@ -16,16 +17,12 @@ pub fn update(container: &Container, args: &Update) -> Result<u8> {
         Some(path) => spec::read_json(path)?,
         None => from_flags(args)?,
     };
-    container.update(&asked)?;
+    let schemata = rdt::short(args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref())?;
+    container.update(&asked, &schemata)?;
     Ok(0)
 }
 
 fn from_flags(args: &Update) -> Result<LinuxResources> {
-    for (schema, flag) in [(&args.l3_cache_schema, "l3-cache"), (&args.mem_bw_schema, "mem-bw")] {
-        if schema.as_ref().is_some_and(|schema| !schema.is_empty()) {
-            return Err(Error::new(format!("--{flag}-schema: Intel RDT is not supported")));
-        }
-    }
     for (value, flag) in
         [(&args.kernel_memory, "kernel-memory"), (&args.kernel_memory_tcp, "kernel-memory-tcp")]
     {

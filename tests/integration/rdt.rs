@@ -44,6 +44,19 @@ fn a_container_gets_a_class_of_its_own() {
 }
 
 #[test]
+fn update_writes_other_schemata() {
+    let b = Bundle::idle().prelude(FAKE).set("/linux/intelRdt", json!({"l3CacheSchema": "L3:0=7f0"})).up();
+    let group = tree(&b).join(&b.id);
+    b.cmd(&["update", "--l3-cache-schema", "L3:0=f", &b.id]).ok();
+    assert_eq!(read(&group.join("schemata")), "L3:0=f\n");
+    b.cmd(&["update", "--mem-bw-schema", "MB:0=20", &b.id]).ok();
+    assert_eq!(read(&group.join("schemata")), "MB:0=20\n");
+    let wrong = ["update", "--mem-bw-schema", "L3:0=1", &b.id];
+    b.cmd(&wrong).fails(1, &["linux.intelRdt.memBwSchema", "does not begin with MB:"]);
+    empty(&group);
+}
+
+#[test]
 fn schemata_are_written_last() {
     let schemata = json!({"closID": "gold", "schemata": ["L2:0=f", "L3:0=3"], "memBwSchema": "MB:0=20"});
     let b = Bundle::idle().prelude(FAKE).set("/linux/intelRdt", schemata);
