@@ -7,6 +7,8 @@ use crate::seccomp::{Arch, explain as explanation};
 use crate::spec;
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Deserialize;
+use serde_json::Value;
+use std::path::Path;
 
 /// A config.json, as far as it matters. A profile that is a file of its own has no `linux`.
 #[derive(Deserialize)]
@@ -23,7 +25,10 @@ struct Linux {
 pub fn explain(args: &Explain) -> Result<u8> {
     let (seccomp, field) = match spec::read_json::<Config>(&args.profile)?.linux {
         Some(linux) => (linux.seccomp, "linux.seccomp"),
-        None => (spec::read_json(&args.profile)?, ""),
+        None => {
+            check_resolved(&args.profile)?;
+            (spec::read_json(&args.profile)?, "")
+        }
     };
     let seccomp = seccomp.ok_or_else(|| {
         Error::new(format!("{}: no profile", args.profile.display())).field("linux.seccomp")
@@ -33,4 +38,28 @@ pub fn explain(args: &Explain) -> Result<u8> {
     let policy = policy(&seccomp, field, native).doing(|| args.profile.display().to_string())?;
     super::print(&explanation(&policy, args.syscall.as_deref(), &args.args)?);
     Ok(0)
+}
+
+/// Refuses the files that engines hold their default profiles in. They look like `linux.seccomp`, but for members by
+/// which the engine picks the rules and architectures that count for one container; without these, a rule for privileged
+/// containers would seem to be for all. See containers-seccomp.json(5) and Docker's `profiles/seccomp`.
+fn check_resolved(file: &Path) -> Result<()> {
+    let profile: Value = spec::read_json(file)?;
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    };
+    let foreign = |of: &Value, names: &[&'static str]| names.iter().copied().find(|name| says(&of[*name]));
+    let rules = profile["syscalls"].as_array().map_or(&[][..], Vec::as_slice);
+    let in_rules = rules.iter().enumerate().find_map(|(i, rule)| {
+        Some(format!("syscalls[{i}].{}", foreign(rule, &["includes", "excludes", "errno"])?))
+    });
+    let found = foreign(&profile, &["archMap", "defaultErrno"]).map(str::to_owned).or(in_rules);
+    found.map_or(Ok(()), |field| {
+        Err(Error::new("an engine's own profile, of which it makes linux.seccomp anew for each container")
+            .hint("explain the config.json of a container that the engine has made")
+            .field(field)
+            .doing(file.display().to_string()))
+    })
 }

@@ -113,6 +113,44 @@ fn a_profile_alone() {
     }
 }
 
+/// An engine picks from its own profile what counts for a container; what that is cannot be seen in the file.
+#[test]
+fn a_profile_that_is_still_to_be_resolved() {
+    let b = Bundle::new();
+    let file = b.io().join("seccomp.json");
+    let explain = |profile: &Value| {
+        std::fs::write(&file, profile.to_string()).unwrap();
+        b.cmd(&["seccomp", "explain", file.to_str().unwrap(), "mount"])
+    };
+    let rule = |key: &str, value: Value| json!({"names": ["mount"], "action": "SCMP_ACT_ALLOW", "comment": "", "args": [], key: value});
+    let profile = |rule: Value| {
+        let first = json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": {}, "excludes": {}});
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [first, rule]})
+    };
+    // What says nothing does no harm.
+    for value in [json!({}), json!(null)] {
+        let out = explain(&profile(rule("includes", value))).ok();
+        assert_eq!(out.lines()[1], "SCMP_ACT_ALLOW: syscalls[1]");
+    }
+    let caps = json!({"caps": ["CAP_SYS_ADMIN"]});
+    let map = json!([{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}]);
+    let mut with_map = profile(rule("includes", json!({})));
+    with_map["archMap"] = map;
+    let mut by_name = with_map.clone();
+    by_name["archMap"] = json!(null);
+    by_name["defaultErrno"] = json!("ENOSYS");
+    for (profile, field) in [
+        (with_map, "archMap"),
+        (by_name, "defaultErrno"),
+        (profile(rule("includes", caps.clone())), "syscalls[1].includes"),
+        (profile(rule("excludes", caps)), "syscalls[1].excludes"),
+        (profile(rule("errno", json!("EPERM"))), "syscalls[1].errno"),
+    ] {
+        let texts = [&format!("seccomp.json: {field}: "), "an engine's own profile", "config.json"];
+        explain(&profile).fails(1, &texts.map(|text| text as &str)).one_line();
+    }
+}
+
 #[test]
 fn what_cannot_be_explained() {
     explain(&[PODMAN, "mountt"]).fails(1, &["unknown system call \"mountt\""]).one_line();
