@@ -49,7 +49,7 @@ impl Seccomp {
         let native = Arch::native()
             .ok_or_else(|| Error::new("the system calls of this machine are not known").field(FIELD))?;
         let policy = policy(seccomp, FIELD, native)?;
-        check_notified(&policy)?;
+        check_startable(&policy)?;
         let program = seccomp::compile(&policy)?;
         warnings.extend(program.warnings);
         Ok(Seccomp {
@@ -70,8 +70,22 @@ impl Seccomp {
 
 const FIELD: &str = "linux.seccomp";
 
-/// The call by which init hands the notification descriptor on would wait for whoever gets it.
-fn check_notified(policy: &Policy) -> Result<()> {
+/// Refuses profiles under which no program could be started: init executes it under the filter, and before that it may
+/// have to hand the notification descriptor on, for which nobody could answer yet.
+fn check_startable(policy: &Policy) -> Result<()> {
+    let naming = |call: &'static str| {
+        let names = move |rule: &&Rule| rule.names.iter().any(|name| name == call);
+        policy.rules.iter().filter(names)
+    };
+    let blocks =
+        |action| matches!(action, Action::KillThread | Action::KillProcess | Action::Trap | Action::Errno(_));
+    let needed = if policy.listener.is_some() { &["execve", "sendmsg"][..] } else { &["execve"] };
+    for call in needed {
+        if blocks(policy.default) && naming(call).all(|rule| blocks(rule.action)) {
+            let what = format!("no rule allows {call}, which starting a program takes");
+            return Err(Error::new(what).field(policy.path("syscalls")));
+        }
+    }
     let waits =
         |rule: &Rule| rule.action == Action::Notify && rule.names.iter().any(|name| name == "sendmsg");
     match policy.rules.iter().position(waits) {
@@ -380,6 +394,36 @@ mod tests {
         let of = |profile| policy(&parse(profile), FIELD, Arch::X86_64).unwrap().kernel_flags();
         assert_eq!(of(json!({"defaultAction": "SCMP_ACT_ALLOW"})), Flag::SpecAllow.bit());
         assert_eq!(of(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": []})), 0);
+    }
+
+    #[test]
+    fn what_starting_a_program_takes() {
+        let plan = |default: &str, allowed: &[&str], notified: &str| {
+            let notify = json!({"names": [notified], "action": "SCMP_ACT_NOTIFY"});
+            let allow = json!({"names": allowed, "action": "SCMP_ACT_ALLOW"});
+            let mut profile = json!({"defaultAction": default, "syscalls": [allow]});
+            if !notified.is_empty() {
+                profile["syscalls"].as_array_mut().unwrap().push(notify);
+                profile["listenerPath"] = json!("/s");
+            }
+            Seccomp::new(&parse(profile), true, &mut Vec::new()).map(drop).map_err(|error| error.to_string())
+        };
+        for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_TRAP", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS"] {
+            let missing = |call| {
+                let what = format!("no rule allows {call}, which starting a program takes");
+                Err(format!("linux.seccomp.syscalls: {what}"))
+            };
+            assert_eq!(plan(default, &["read", "sendmsg"], ""), missing("execve"));
+            assert_eq!(plan(default, &["read", "execve"], ""), Ok(()));
+            assert_eq!(plan(default, &["read", "execve"], "mkdir"), missing("sendmsg"));
+            assert_eq!(plan(default, &["sendmsg", "execve"], "mkdir"), Ok(()));
+            assert_eq!(plan(default, &["sendmsg"], "execve"), Ok(()));
+        }
+        for default in ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"] {
+            assert_eq!(plan(default, &[], "mkdir"), Ok(()));
+        }
+        let waits = "linux.seccomp.syscalls[1].names: sendmsg cannot have SCMP_ACT_NOTIFY";
+        assert_eq!(plan("SCMP_ACT_ALLOW", &[], "sendmsg"), Err(waits.to_owned()));
     }
 
     #[test]

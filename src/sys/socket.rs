@@ -9,12 +9,16 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A pair of connected sockets that keep messages apart (`SOCK_SEQPACKET`).
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     rx::socketpair(rx::AddressFamily::UNIX, rx::SocketType::SEQPACKET, rx::SocketFlags::CLOEXEC, None)
         .called(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".into())
 }
+
+/// How long connecting may take, and sending on such a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most descriptors that go with one message.
 const MAX_FDS: usize = 8;
@@ -95,9 +99,12 @@ pub fn accept(socket: BorrowedFd) -> Result<OwnedFd> {
         .called(|| format!("accept4({})", shown(socket)))
 }
 
-/// Connects to the stream socket of a path of the host, as a console socket is one.
+/// Connects to the stream socket of a path of the host, as a console socket is one. Whoever listens there may be busy for
+/// [`PATIENCE`], then it is `EAGAIN`.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
     let socket = new_socket(rx::SocketType::STREAM, rx::SocketFlags::empty())?;
+    rx::sockopt::set_socket_timeout(&socket, rx::sockopt::Timeout::Send, Some(PATIENCE))
+        .called(|| "setsockopt(SO_SNDTIMEO)".into())?;
     connect_path(&socket, path)?;
     Ok(socket)
 }

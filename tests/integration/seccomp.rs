@@ -278,7 +278,29 @@ fn what_a_profile_cannot_say() {
         profile
     };
     let arg = |index: u64, op: &str| json!([{"index": index, "value": 0, "op": op}]);
-    let rows: [(Value, &[&str]); 17] = [
+    let notify = |default: &str, call: &str, path: Value| {
+        json!({"defaultAction": default, "listenerPath": path,
+            "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_ALLOW"}, {"names": [call], "action": "SCMP_ACT_NOTIFY"}]})
+    };
+    let rows: [(Value, &[&str]); 22] = [
+        // Under these no program could be started, or nobody would ever answer.
+        (
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}),
+            &["linux.seccomp.syscalls", "no rule allows execve"],
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_KILL_PROCESS"}),
+            &["linux.seccomp.syscalls", "no rule allows execve"],
+        ),
+        (
+            notify("SCMP_ACT_ERRNO", "mkdir", json!("/s")),
+            &["linux.seccomp.syscalls", "no rule allows sendmsg"],
+        ),
+        (
+            notify("SCMP_ACT_ALLOW", "sendmsg", json!("/s")),
+            &["linux.seccomp.syscalls[1].names", "sendmsg cannot have SCMP_ACT_NOTIFY"],
+        ),
+        (notify("SCMP_ACT_ALLOW", "mkdir", json!(1)), &["linux.seccomp.listenerPath", "integer"]),
         (json!({}), &["linux.seccomp", "defaultAction"]),
         (with("defaultAction", json!("SCMP_ACT_X")), &["linux.seccomp.defaultAction", "SCMP_ACT_X"]),
         (with("defaultAction", json!("SCMP_ACT_NOTIFY")), &["linux.seccomp.defaultAction", "cannot"]),
