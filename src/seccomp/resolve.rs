@@ -91,14 +91,19 @@ impl<'a> Claims<'a> {
     pub(super) fn of(names: &'a Names, arch: Arch) -> Claims<'a> {
         let mut claims = Vec::with_capacity(names.known.len() + 16);
         let numbers = arch.numbers();
-        let through = |inner: Multiplexed| inner.through().and_then(|syscall| numbers.of(syscall));
-        let has_multiplexers = through(Multiplexed::Socketcall(0)).is_some();
+        let number_of = |inner: Multiplexed| inner.through().and_then(|syscall| numbers.of(syscall));
+        let (socketcall, ipc) = (number_of(Multiplexed::Socketcall(0)), number_of(Multiplexed::Ipc(0)));
+        let has_multiplexers = socketcall.or(ipc).is_some();
         for (place, (_, syscall)) in (0..).zip(&names.known) {
             if let Some(number) = numbers.of(*syscall) {
                 claims.push(Claim::new(number, place, false));
             }
             let inner = if has_multiplexers { syscall.multiplexed() } else { None };
-            if let Some(number) = inner.and_then(through) {
+            let through = inner.and_then(|inner| match inner {
+                Multiplexed::Socketcall(_) => socketcall,
+                Multiplexed::Ipc(_) => ipc,
+            });
+            if let Some(number) = through {
                 claims.push(Claim::new(number, place, true));
             }
         }
@@ -161,7 +166,7 @@ impl Claimed<'_> {
 /// Sorts by number and keeps the order on each number. Numbers are dense, so each has a bucket; a comparing
 /// sort took a sixth of the whole compilation. ARM's private calls share the last one.
 fn sorted(claims: &[Claim], base: u32) -> Vec<Claim> {
-    const BUCKETS: usize = 1024;
+    const BUCKETS: usize = 576;
     let bucket = |claim: &Claim| (claim.number().saturating_sub(base) as usize).min(BUCKETS - 1);
     let mut places = [0; BUCKETS];
     for claim in claims {
