@@ -48,6 +48,7 @@ mod rootfs;
 mod rootless;
 mod schedule;
 mod seccomp;
+mod seccomp_effects;
 mod seccomp_explain;
 mod seccomp_listener;
 mod signals;

@@ -44,6 +44,7 @@ fn probe() {
         Ok("calls-32-bit") => calls(raw_call_32_bit),
         Ok("clocks") => clocks(),
         Ok("thread") => outlive_thread(),
+        Ok("signalled") => signalled(),
         Ok(name) => panic!("no probe {name}"),
         Err(_) => return,
     }
@@ -143,4 +144,23 @@ fn outlive_thread() {
     drop(writer);
     crate::harness::wait_until("the thread to end", || threads() == before);
     println!("\nthe others live");
+}
+
+/// Asks for its parent, and tells what came of it and how many signals came meanwhile.
+fn signalled() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CAUGHT: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn count(_: i32) {
+        CAUGHT.fetch_add(1, Ordering::Relaxed);
+    }
+    // The call is not made again after the signal.
+    let action = SigAction::new(SigHandler::Handler(count), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing but count.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+    let result = match raw_call(libc::SYS_getppid, [0; 6]) {
+        value @ ..0 => format!("{:?}", Errno::from_raw(-i32::try_from(value).unwrap())),
+        value => value.to_string(),
+    };
+    println!("\n= {result}\n= {}", CAUGHT.load(Ordering::Relaxed));
 }

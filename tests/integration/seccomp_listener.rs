@@ -23,6 +23,11 @@ nix::ioctl_readwrite!(
     respond, b'!', 1, seccomp_notif_resp
 );
 
+nix::ioctl_write_ptr!(
+    /// `ioctl(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, id)`: whether the caller still waits for its answer
+    is_waiting, b'!', 2, u64
+);
+
 /// What the listener lets a call return: a value or an errno.
 type Answer = fn(&seccomp_notif) -> Result<i64, i32>;
 
@@ -74,20 +79,31 @@ fn serve(fd: OwnedFd, answer: Answer) -> JoinHandle<usize> {
             if !polled[0].revents().unwrap().contains(PollFlags::POLLIN) {
                 return served;
             }
-            // SAFETY: the structure is plain numbers, and the kernel wants them to be 0.
-            let mut call: seccomp_notif = unsafe { std::mem::zeroed() };
-            // SAFETY: the structure is the one that this request fills in.
-            unsafe { receive(fd.as_raw_fd(), &raw mut call) }.unwrap();
-            let (val, error) = match answer(&call) {
-                Ok(value) => (value, 0),
-                Err(errno) => (0, -errno),
-            };
-            let mut response = seccomp_notif_resp { id: call.id, val, error, flags: 0 };
-            // SAFETY: the structure is the one that this request reads.
-            unsafe { respond(fd.as_raw_fd(), &raw mut response) }.unwrap();
+            let call = next_call(&fd);
+            answer_call(&fd, &call, answer(&call));
             served += 1;
         }
     })
+}
+
+/// Waits for a call of the container and takes it.
+fn next_call(fd: &OwnedFd) -> seccomp_notif {
+    // SAFETY: the structure is plain numbers, and the kernel wants them to be 0.
+    let mut call: seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is the one that this request fills in.
+    unsafe { receive(fd.as_raw_fd(), &raw mut call) }.unwrap();
+    call
+}
+
+/// Lets a call return.
+fn answer_call(fd: &OwnedFd, call: &seccomp_notif, answer: Result<i64, i32>) {
+    let (val, error) = match answer {
+        Ok(value) => (value, 0),
+        Err(errno) => (0, -errno),
+    };
+    let mut response = seccomp_notif_resp { id: call.id, val, error, flags: 0 };
+    // SAFETY: the structure is the one that this request reads.
+    unsafe { respond(fd.as_raw_fd(), &raw mut response) }.unwrap();
 }
 
 /// A container whose calls of these names are the listener's at `io/seccomp.sock`.
@@ -192,6 +208,52 @@ fn each_exec_has_a_descriptor_of_its_own() {
     }
 }
 
+/// What becomes of a call that is being answered when a signal comes.
+#[test]
+fn a_signal_interrupts_a_notified_call_unless_the_flag_says_otherwise() {
+    const WAIT_KILLABLE: &str = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+    for (flags, fatal) in
+        [(json!([]), false), (json!([WAIT_KILLABLE]), false), (json!([WAIT_KILLABLE]), true)]
+    {
+        let b = notifying(Bundle::new().probe("signalled"), &["getppid"]);
+        let b = b.set("/linux/seccomp/flags", flags.clone());
+        let listener = listen(&b);
+        b.create().ok();
+        let (_, fd) = listener.accept();
+        b.start().ok();
+        wait_readable(&fd);
+        let call = next_call(&fd);
+        // SAFETY: the kernel reads a number that is there.
+        let waits = || unsafe { is_waiting(fd.as_raw_fd(), &raw const call.id) }.is_ok();
+        assert!(waits());
+        // SAFETY: a signal to a thread of the container, which lives as long as it waits for its answer.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, b.pid(), call.pid, libc::SIGUSR1) };
+        assert_eq!(sent, 0);
+        let killable = flags != json!([]);
+        if killable {
+            // The signal has woken it, and it sleeps again: until the answer or a fatal signal comes.
+            let stat = || fs::read_to_string(format!("/proc/{}/stat", call.pid)).unwrap();
+            wait_until("a killable wait", || stat().rsplit(") ").next().unwrap().starts_with('D'));
+            assert!(waits());
+        } else {
+            wait_until("the call to be interrupted", || !waits());
+        }
+        if fatal {
+            b.kill("KILL").ok();
+            wait_until("the container to end", || b.status() == "stopped");
+            assert!(!waits());
+            b.delete().ok();
+            continue;
+        }
+        if killable {
+            answer_call(&fd, &call, Ok(42));
+        }
+        wait_until("the container to end", || b.status() == "stopped");
+        let out = Output { stdout: b.logs(0), ..b.delete().ok() };
+        assert_eq!(out.results(), [if killable { "42" } else { "EINTR" }, "1"], "{flags}");
+    }
+}
+
 #[test]
 fn a_call_without_metadata_or_listener() {
     let calls: [(i64, &[u64]); 1] = [(SYS_getppid, &[])];
@@ -236,6 +298,57 @@ fn a_listener_that_is_not_there() {
             );
         }
     }
+}
+
+/// Somebody listens but has no time: the wait for him ends.
+#[test]
+fn a_listener_that_never_accepts() {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+    };
+    let b = notifying(Bundle::new(), &["getppid"]);
+    let address = UnixAddr::new(&b.io().join("seccomp.sock")).unwrap();
+    let new = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let (listener, waiting) = (new(), new());
+    bind(listener.as_raw_fd(), &address).unwrap();
+    // One may wait, and one does.
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    connect(waiting.as_raw_fd(), &address).unwrap();
+    let field = "linux.seccomp.listenerPath";
+    b.create().fails(1, &[field, "connect", "EAGAIN"]).one_line();
+    b.assert_nothing_left();
+}
+
+/// Somebody accepts and goes away, before he has the descriptor or with it: that is an error, or a container without a
+/// listener, but never a container half made.
+#[test]
+fn a_listener_that_hangs_up() {
+    let b = notifying(Bundle::idle(), &["mkdir", "mkdirat"]);
+    let path = b.io().join("seccomp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let failed = |out: Output, code: i32| match out.status.code() {
+        Some(0) => false,
+        _ => {
+            out.fails(code, &["linux.seccomp.listenerPath", "sendmsg"]).one_line();
+            true
+        }
+    };
+    for _ in 0..10 {
+        if failed(b.create(), 1) {
+            b.assert_nothing_left();
+        } else {
+            b.delete_force().ok();
+        }
+    }
+    wait_until("a descriptor to be taken", || !failed(b.create(), 1));
+    b.start().ok();
+    for _ in 0..10 {
+        failed(b.exec(&["true"]), 255);
+        assert_eq!(b.status(), "running");
+    }
+    b.delete_force().ok();
+    b.assert_nothing_left();
 }
 
 #[test]

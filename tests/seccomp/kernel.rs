@@ -63,6 +63,33 @@ fn the_kernel_takes_every_program() {
     }
 }
 
+#[test]
+fn tsync_takes_in_the_other_threads() {
+    const ALL: i32 = 100;
+    for (flags, expected) in [(json!([]), 1), (json!(["SECCOMP_FILTER_FLAG_TSYNC"]), ALL)] {
+        let mut profile = getppid("SCMP_ACT_ERRNO", None);
+        profile["flags"] = flags;
+        if let Some(status) = under("kernel::tsync_takes_in_the_other_threads", &profile) {
+            assert_eq!(status.code(), Some(expected), "{profile}");
+            continue;
+        }
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+        crate::sys::process::set_no_new_privs().unwrap();
+        let parsed = serde_json::from_value(child::profile().unwrap()).unwrap();
+        let filter = crate::plan::Seccomp::new(&parsed, true, &mut Vec::new()).unwrap();
+        crate::sys::seccomp::install(&filter.program, filter.flags).unwrap();
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let status = |dir: std::fs::DirEntry| std::fs::read_to_string(dir.path().join("status")).unwrap();
+        let filtered: Vec<bool> = threads.map(|dir| status(dir.unwrap()).contains("Seccomp:\t2\n")).collect();
+        let count = filtered.iter().filter(|filtered| **filtered).count();
+        std::process::exit(if count == filtered.len() { ALL } else { count as i32 });
+    }
+}
+
 /// A profile that lets everything pass but getppid(2) with the given more.
 fn getppid(action: &str, errno: Option<u32>) -> Value {
     let mut rule = json!({"names": ["getppid"], "action": action});

@@ -26,6 +26,10 @@ pub enum Need {
     Program(&'static str),
     /// A file of the host.
     File(&'static str),
+    /// Records of filtered system calls in the kernel's log, which they do not reach if an audit daemon takes them.
+    SeccompLog,
+    /// A kernel that restricts speculation under every filter without SECCOMP_FILTER_FLAG_SPEC_ALLOW: of itself up to Linux 5.15.
+    SpeculationBySeccomp,
 }
 
 impl Need {
@@ -46,6 +50,14 @@ impl Need {
                 std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
             }
             Need::File(path) => Path::new(path).exists(),
+            Need::SeccompLog => {
+                let logged = says("/proc/sys/kernel/seccomp/actions_logged", "log");
+                let off = says("/proc/cmdline", "audit=0") || Path::new("/run/auditd.pid").exists();
+                logged && !off && std::fs::File::open("/dev/kmsg").is_ok()
+            }
+            Need::SpeculationBySeccomp => {
+                says("/sys/devices/system/cpu/vulnerabilities/spec_store_bypass", "seccomp")
+            }
         }
     }
 }
@@ -58,6 +70,11 @@ fn real_time() -> bool {
         unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) == 0 }
     };
     std::thread::spawn(attempt).join().unwrap()
+}
+
+/// Whether a file has this word in it.
+fn says(path: &str, word: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.split_whitespace().any(|found| found == word))
 }
 
 impl std::fmt::Display for Need {
@@ -74,6 +91,8 @@ impl std::fmt::Display for Need {
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
+            Need::SeccompLog => write!(f, "seccomp records in /dev/kmsg"),
+            Need::SpeculationBySeccomp => write!(f, "a kernel with spec_store_bypass_disable=seccomp"),
         }
     }
 }
