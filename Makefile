@@ -6,6 +6,8 @@
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
+# make bench-seccomp  compares the seccomp compiler and its filters with libseccomp
+# make fuzz      gives the seccomp compiler profiles that libFuzzer makes up, for FUZZ_SECONDS (600)
 # make lint      formatting and clippy, warnings are errors
 # make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
 # make clean     removes target/
@@ -37,8 +39,8 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test test-engines test-vm conformance bench bench-calls lint install clean root build-packages \
-        test-packages engine-packages vm-packages FORCE
+.PHONY: all demo test test-engines test-vm conformance bench bench-calls bench-seccomp fuzz lint install \
+        clean root build-packages test-packages engine-packages fuzz-packages vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -93,6 +95,21 @@ conformance: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 	@[ -n "$(RUNTIME_TOOLS)" ] || { echo "make conformance RUNTIME_TOOLS=DIR: see README.md" >&2; exit 2; }
 	$(SUDO) env RUNTIME=$(RUNTIME) RUNTIME_TOOLS=$(abspath $(RUNTIME_TOOLS)) tools/conformance.sh $(TESTS)
 
+bench-seccomp: build-packages test-packages
+	cargo bench $(CARGOFLAGS) --bench seccomp
+
+# What cargo-fuzz compiles with; it takes no nightly compiler. Old inputs are kept, and runs begin with them.
+FUZZ_SECONDS ?= 600
+FUZZ := $(abspath $(TARGET_DIR))/fuzz
+SANCOV := -sanitizer-coverage-level=4 -sanitizer-coverage-inline-8bit-counters -sanitizer-coverage-pc-table \
+          -sanitizer-coverage-trace-compares
+fuzz: build-packages fuzz-packages
+	mkdir -p $(FUZZ)/corpus
+	RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=,$(SANCOV))" \
+	    cargo build --release $(CARGOFLAGS) --manifest-path fuzz/Cargo.toml --target-dir $(FUZZ)/target
+	$(FUZZ)/target/$(CARGO_BUILD_TARGET)/release/seccomp $(FUZZ)/corpus -artifact_prefix=$(FUZZ)/ \
+	    -max_len=16384 -timeout=20 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+
 lint: build-packages test-packages
 	cargo fmt --check
 	cargo clippy --all-targets $(CARGOFLAGS) -- -D warnings
@@ -111,9 +128,10 @@ root:
 
 build-packages: PACKAGES := gcc libc6-dev
 test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
+fuzz-packages: PACKAGES := g++
 vm-packages: PACKAGES := busybox-static debian-archive-keyring e2fsprogs mmdebstrap xz-utils zstd
 engine-packages: PACKAGES := podman containerd docker.io containernetworking-plugins iptables tini curl
-build-packages test-packages engine-packages vm-packages:
+build-packages test-packages engine-packages fuzz-packages vm-packages:
 	@if ! command -v dpkg-query >/dev/null; then \
 	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \
 	fi; \

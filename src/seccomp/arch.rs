@@ -208,7 +208,7 @@ impl Arch {
     }
 
     /// The number of a system call, as it stands in `seccomp_data.nr`.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn number_of(self, name: &str) -> Option<u32> {
         self.numbers().of(Syscall::find(name)?)
     }

@@ -69,7 +69,8 @@ fn compare(profile: &Value, native: Arch, random: &mut Random, tries: usize) -> 
     count
 }
 
-fn number_from_env(name: &str, default: u64) -> u64 {
+/// A number that a variable holds, `_` in it allowed.
+pub fn number_from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.replace('_', "").parse().expect("a number"))
 }
 

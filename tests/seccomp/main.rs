@@ -2,7 +2,7 @@
 //! that shares nothing with it, libseccomp, seccompiler, and the kernel.
 //!
 //! `ORLOP_SECCOMP_CASES` is how many calls are judged in the large comparison with the evaluator,
-//! `ORLOP_SECCOMP_SEED` where the generated profiles begin.
+//! `ORLOP_SECCOMP_FUZZ` how many mutated profiles are tried, `ORLOP_SECCOMP_SEED` where generated ones begin.
 // The modules of the program are compiled into this one, which uses a part of them.
 #![allow(dead_code, unused_imports, unused_macros)]
 // A test says what it expects by failing, and its numbers are its own.
@@ -20,10 +20,12 @@ mod sys;
 
 mod child;
 mod exact;
+mod fuzz;
 mod kernel;
 mod libseccomp;
 mod limits;
 mod machine;
+mod mutate;
 mod oracle;
 mod peers;
 mod profiles;
