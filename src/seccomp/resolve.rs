@@ -174,7 +174,9 @@ fn sorted(claims: &[Claim], base: u32) -> Vec<Claim> {
     }
     let mut sum = 0;
     for place in &mut places {
-        sum += std::mem::replace(place, sum);
+        let count = *place;
+        *place = sum;
+        sum += count;
     }
     let mut sorted = vec![Claim(0); claims.len()];
     for claim in claims {

@@ -9,7 +9,7 @@ use crate::mutate::mutate;
 use crate::oracle::Oracle;
 use crate::plan::{self, Seccomp};
 use crate::profiles::{self, Choice, Random};
-use crate::seccomp::bpf::{Instruction, verify};
+use crate::seccomp::bpf::{Instruction, JUMP, LOAD, RETURN, verify};
 use crate::seccomp::{self, Arch};
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::Value;
@@ -116,13 +116,16 @@ fn agree(profile: &Value, program: &[Instruction], native: Arch, random: &mut Ra
 mod kernel {
     use super::Instruction;
     use crate::sys;
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Mutex, OnceLock};
 
     /// Whether the kernel takes a program. A child tries, and is killed: after that it may be allowed nothing.
     pub fn takes(program: &[Instruction]) -> bool {
         const TAKEN: u32 = 1;
         const REFUSED: u32 = 2;
+        // There is one page for all threads.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap();
         let shared = shared_page();
         shared.store(0, Ordering::SeqCst);
         // SAFETY: the child makes three system calls and touches nothing that a lock protects.
@@ -186,6 +189,18 @@ pub fn seeds() -> Vec<Vec<u8>> {
             .to_vec(),
     );
     seeds
+}
+
+/// What the kernel says is worth something only if it also says no.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_kernel_refuses_what_is_wrong() {
+    let plain = |code, k| Instruction { code, jt: 0, jf: 0, k };
+    let (allow, beyond) = (plain(RETURN, 0x7fff_0000), plain(LOAD, 64));
+    assert!(kernel::takes(&[allow]) && kernel::takes(&[plain(LOAD, 60), plain(RETURN, 0)]));
+    for wrong in [&[][..], &[plain(LOAD, 0)], &[beyond, allow], &[plain(JUMP, 1), allow]] {
+        assert!(!kernel::takes(wrong), "{wrong:?}");
+    }
 }
 
 #[test]
