@@ -1,5 +1,7 @@
 //! containerd by its own client, through the shim `io.containerd.runc.v2`; and as Kubernetes uses it.
 
+mod cri;
+mod protobuf;
 mod tasks;
 
 use crate::harness::{Need, Output, World, wait_until};
@@ -13,8 +15,8 @@ fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let world = World::new("containerd");
         world.configure("Kubernetes");
-        // The image of the tests, Debian's folder of CNI plugins, and a network.
-        let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\n\
+        // The image of the tests, what a host without CAP_SYS_RESOURCE needs, Debian's folder of CNI plugins, and a network.
+        let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\nrestrict_oom_score_adj = true\n\
                    [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
         world.append("/etc/containerd/config.toml", cri);
         let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{

@@ -1,9 +1,9 @@
 //! Docker, with the runtime as its default.
 
 mod containers;
+mod daemon;
 mod storm;
 mod swarm;
-mod users;
 
 use crate::harness::{Need, Output, World, wait_until};
 use std::sync::OnceLock;

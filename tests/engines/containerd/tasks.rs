@@ -131,3 +131,35 @@ fn thirty_at_a_time() {
     let left = ctr("container ls -q").ok();
     assert!(!left.stdout.contains("storm-"), "{left}");
 }
+
+/// containerd finds its shim gone, and cleans up by the runtime alone.
+#[test]
+fn the_shim_is_killed() {
+    requires!(NEED);
+    for (id, moment) in [("shimless-a", "0"), ("shimless-b", "0.02"), ("shimless-c", "0.1")] {
+        Task::up(id, "");
+        let exec = world().spawn(&format!("sleep {moment}; ctr task exec --exec-id e-{id} {id} true"));
+        world().sh(&format!("pkill -9 -f '[c]ontainerd-shim.*-id {id}'")).ok();
+        drop(exec.wait());
+        ctr(&format!("task rm -f {id}"));
+        ctr(&format!("container rm {id}")).ok();
+        // ctr's own pipes are left.
+        world().assert_container_gone(id, "/run/containerd/runc/default");
+    }
+}
+
+/// `ctr` is killed at any moment of a run; a second one with the same id finds the place free after the removal.
+#[test]
+fn the_client_is_killed() {
+    requires!(NEED);
+    for moment in (2..40).step_by(4) {
+        let run = format!("ctr run -d {RUNTIME} {IMAGE} clientless sleep 300");
+        world().sh(&format!("timeout -s KILL 0.{moment:02} {run} </dev/null"));
+        wait_until("it is removed", || {
+            ctr("task rm -f clientless");
+            let gone = ctr("container rm clientless");
+            gone.status.success() || gone.stderr.contains("not found")
+        });
+        world().assert_container_gone("clientless", "/run/containerd/runc/default");
+    }
+}

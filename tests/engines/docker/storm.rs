@@ -1,7 +1,7 @@
 //! Many at a time.
 
-use super::{NEED, docker, world};
-use crate::harness::requires;
+use super::{Container, NEED, docker, world};
+use crate::harness::{requires, wait_until};
 
 #[test]
 fn thirty_at_a_time() {
@@ -17,4 +17,14 @@ fn thirty_at_a_time() {
     for id in ids {
         world().assert_nothing_left(id);
     }
+}
+
+#[test]
+fn the_shim_is_killed() {
+    requires!(NEED);
+    let c = Container::up("shimless", "");
+    world().sh(&format!("pkill -9 -f '[c]ontainerd-shim.*-id {}'", c.id)).ok();
+    wait_until("dockerd has seen it", || c.inspect(".State.Status") == "exited");
+    c.cmd("start", "").ok();
+    c.remove();
 }

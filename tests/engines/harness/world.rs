@@ -119,6 +119,18 @@ impl World {
         cgroups.chain(points.map(|point| format!("mount {point}"))).chain(processes).chain(files).collect()
     }
 
+    /// Nothing is left of the container that is the runtime's: no cgroup and nothing in its `--root`. What a
+    /// killed engine forgets of its own is not looked at.
+    #[track_caller]
+    pub fn assert_container_gone(&self, id: &str, root: &str) {
+        assert!(id.len() >= 3, "not the id of a container: {id:?}");
+        let state = self.path(root).join(id);
+        let gone = || !state.exists() && self.cgroups(id).is_empty();
+        if !poll_until(gone) {
+            panic!("left behind: {state:?}: {}; {:#?}", state.exists(), self.left(id));
+        }
+    }
+
     /// Nothing is left of the container; shims and monitors may take a moment to end.
     #[track_caller]
     pub fn assert_nothing_left(&self, id: &str) {

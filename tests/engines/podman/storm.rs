@@ -1,6 +1,6 @@
 //! Many at a time, and deaths in the middle.
 
-use super::{NEED, podman, world};
+use super::{Container, NEED, podman, world};
 use crate::harness::requires;
 
 #[test]
@@ -17,4 +17,48 @@ fn thirty_at_a_time() {
     for id in ids {
         world().assert_nothing_left(id);
     }
+}
+
+/// Podman 4.3 does not tell its runtime to delete a container that it finds without a conmon, whatever the runtime
+/// is. Then the runtime itself removes all of it by the id.
+fn assert_removable(id: &str) {
+    world().sh(&format!("orlop delete --force {id}")).ok();
+    world().assert_container_gone(id, "/run/orlop");
+}
+
+/// Whatever Podman was about when it was killed, what there is can be removed.
+#[test]
+fn podman_is_killed() {
+    requires!(NEED);
+    let id = "$(cat /tmp/killed.id)";
+    for moment in (5..80).step_by(5) {
+        let run = "podman run -d --name killed --cidfile /tmp/killed.id --network none bb:1 sleep 300";
+        world().sh(&format!("rm -f /tmp/killed.id; timeout -s KILL 0.{moment:02} {run}"));
+        podman("rm -f -t 0 killed");
+        let known = world().sh(&format!("cat /tmp/killed.id && podman container exists {id}"));
+        assert!(!known.status.success(), "after 0.{moment:02} s: {known}");
+        if !known.stdout.is_empty() {
+            assert_removable(known.stdout.trim());
+        }
+    }
+    for command in ["exec killed sleep 300", "stop -t 1 killed", "rm -f -t 0 killed"] {
+        for moment in [5, 15, 25, 40] {
+            let id = podman("run -d --name killed --network none bb:1 sleep 300").ok();
+            world().sh(&format!("timeout -s KILL 0.{moment:02} podman {command}"));
+            podman("rm -f -t 0 killed");
+            assert_removable(id.stdout.trim());
+        }
+    }
+}
+
+/// Nobody watches over the container any more.
+#[test]
+fn conmon_is_killed() {
+    requires!(NEED);
+    let c = Container::up("orphan", "");
+    let pid = c.inspect(".State.ConmonPid");
+    world().sh(&format!("kill -9 {pid}")).ok();
+    c.cmd("exec", "true").ok();
+    c.cmd("rm -f -t 0", "").ok();
+    assert_removable(&c.id);
 }

@@ -1,0 +1,200 @@
+//! containerd as a Kubernetes node uses it: by CRI, the gRPC interface between kubelet and engine
+//! (k8s.io/cri-api, runtime/v1/api.proto, from which the numbers of the fields are). curl carries the calls.
+
+use super::protobuf::{Answer, Message};
+use super::{NEED, world};
+use crate::harness::{Need, Output, requires, wait_until};
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The states of a container.
+const RUNNING: u64 = 1;
+const EXITED: u64 = 2;
+
+/// Calls a method of the runtime service; the error is what the server says.
+fn try_call(method: &str, request: &Message) -> Result<Answer, String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let file = format!("/tmp/cri-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    fs::write(world().path(&file), request.framed()).unwrap();
+    let socket = "--unix-socket /run/containerd/containerd.sock";
+    let headers = "-H 'content-type: application/grpc' -H 'te: trailers'";
+    let url = format!("http://localhost/runtime.v1.RuntimeService/{method}");
+    let out: Output = world()
+        .sh(&format!("curl -sS --http2-prior-knowledge {socket} {headers} --data-binary @{file} -D - -o {file}.out {url}"))
+        .ok();
+    let field = |name: &str| {
+        out.lines().into_iter().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+    };
+    match field("grpc-status:").as_str() {
+        "0" => Ok(Answer::framed(&fs::read(world().path(&format!("{file}.out"))).unwrap_or_default())),
+        _ => Err(format!("{method}: {}", field("grpc-message:"))),
+    }
+}
+
+#[track_caller]
+fn call(method: &str, request: &Message) -> Answer {
+    try_call(method, request).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A pod sandbox.
+struct Pod {
+    id: String,
+    config: Message,
+}
+
+impl Pod {
+    /// `pid` is the mode of its pid namespace: 0 for one of the pod, 1 for one a container.
+    fn run(name: &str, pid: u64) -> Self {
+        let metadata = Message::new().text(1, name).text(2, &format!("uid-{name}")).text(3, "default");
+        let namespaces = Message::new().number(2, pid);
+        let security = Message::new().message(1, &namespaces);
+        let linux = Message::new().text(1, &format!("/kubepods/{name}")).message(2, &security);
+        let config = Message::new()
+            .message(1, &metadata)
+            .text(2, name)
+            .text(3, &format!("/var/log/pods/{name}"))
+            .message(8, &linux);
+        let request = Message::new().message(1, &config).text(2, "orlop");
+        let id = call("RunPodSandbox", &request).text(1);
+        Pod { id, config }
+    }
+
+    fn container(&self, name: &str, script: &str, linux: &Message) -> Container {
+        let config = Message::new()
+            .message(1, &Message::new().text(1, name))
+            .message(2, &Message::new().text(1, "localhost/bb:1"))
+            .texts(3, &["sh", "-c", script])
+            .message(6, &Message::new().text(1, "GREETING").text(2, "hello"))
+            .text(11, &format!("{name}.log"))
+            .message(15, linux);
+        let request = Message::new().text(1, &self.id).message(2, &config).message(3, &self.config);
+        let container = Container { id: call("CreateContainer", &request).text(1) };
+        call("StartContainer", &container.request());
+        container
+    }
+
+    fn remove(self) {
+        let request = Message::new().text(1, &self.id);
+        call("StopPodSandbox", &request);
+        call("RemovePodSandbox", &request);
+        world().assert_nothing_left(&self.id);
+    }
+}
+
+struct Container {
+    id: String,
+}
+
+impl Container {
+    fn request(&self) -> Message {
+        Message::new().text(1, &self.id)
+    }
+
+    fn status(&self) -> Answer {
+        call("ContainerStatus", &self.request()).message(1)
+    }
+
+    /// The exit code and the output, as a probe of the kubelet gets them.
+    fn exec(&self, script: &str) -> (u64, String) {
+        let request = self.request().texts(2, &["sh", "-c", script]).number(3, 30);
+        let answer = call("ExecSync", &request);
+        (answer.number(3), answer.text(1))
+    }
+
+    fn remove(self) {
+        call("RemoveContainer", &self.request());
+        world().assert_nothing_left(&self.id);
+    }
+}
+
+const IDLE: &str = "trap 'exit 4' TERM; echo up; while :; do sleep 300 & wait; done";
+
+fn resources(memory: u64) -> Message {
+    Message::new().number(1, 100_000).number(2, 50_000).number(3, 512).number(4, memory)
+}
+
+#[test]
+fn a_pod_of_two_containers() {
+    requires!(NEED, Need::File("/usr/lib/cni/bridge"));
+    let pod = Pod::run("pair", 0);
+    let limits = Message::new().message(1, &resources(64 << 20));
+    let one = pod.container("one", &format!("echo $GREETING >/tmp/said; {IDLE}"), &limits);
+    let two = pod.container("two", IDLE, &Message::new());
+    assert_eq!((one.status().number(3), two.status().number(3)), (RUNNING, RUNNING));
+    for kind in ["net", "ipc", "uts", "pid"] {
+        let of = |container: &Container| container.exec(&format!("readlink /proc/self/ns/{kind}"));
+        assert_eq!(of(&one), of(&two), "{kind}");
+    }
+    assert_eq!(one.exec("cat /tmp/said; hostname; exit 3"), (3, "hello\npair\n".into()));
+    let log = fs::read_to_string(world().path("/var/log/pods/pair/one.log")).unwrap();
+    assert!(log.contains(" stdout F up"), "{log}");
+
+    if crate::harness::skip_unless(Need::CgroupV1) {
+        let file = |name: &str| world().cgroup_file(&one.id, name);
+        assert_eq!(
+            (file("memory.limit_in_bytes"), file("cpu.cfs_quota_us")),
+            ("67108864".into(), "50000".into())
+        );
+        call("UpdateContainerResources", &one.request().message(2, &resources(128 << 20)));
+        assert_eq!(file("memory.limit_in_bytes"), "134217728");
+        let stats = call("ContainerStats", &one.request()).message(1);
+        assert_ne!(stats.message(3).message(2).number(1), 0, "the working set");
+    }
+
+    call("StopContainer", &one.request().number(2, 60));
+    let status = one.status();
+    assert_eq!((status.number(3), status.number(7)), (EXITED, 4));
+    // Once more, as the kubelet does it, and of one that has no time left.
+    call("StopContainer", &one.request().number(2, 60));
+    call("StopContainer", &two.request());
+    one.remove();
+    two.remove();
+    pod.remove();
+}
+
+#[test]
+fn a_container_that_ends_is_started_again() {
+    requires!(NEED, Need::File("/usr/lib/cni/bridge"));
+    let pod = Pod::run("again", 1);
+    for attempt in 0..3 {
+        let c = pod.container(&format!("short{attempt}"), "exit 7", &Message::new());
+        wait_until("it ends", || c.status().number(3) == EXITED);
+        assert_eq!(c.status().number(7), 7);
+        c.remove();
+    }
+    let missing = Message::new()
+        .message(1, &Message::new().text(1, "none"))
+        .message(2, &Message::new().text(1, "localhost/bb:1"));
+    let missing = missing.texts(3, &["nosuch"]);
+    let request = Message::new().text(1, &pod.id).message(2, &missing).message(3, &pod.config);
+    let c = Container { id: call("CreateContainer", &request).text(1) };
+    let error = try_call("StartContainer", &c.request()).err().unwrap();
+    assert!(error.contains("executable file not found"), "{error}");
+    c.remove();
+    pod.remove();
+}
+
+/// A security context: user, capabilities, read-only root, no new privileges, masked paths.
+#[test]
+fn a_restricted_container() {
+    requires!(NEED, Need::File("/usr/lib/cni/bridge"));
+    let pod = Pod::run("restricted", 1);
+    let capabilities = Message::new().texts(2, &["ALL"]);
+    let security = Message::new()
+        .message(1, &capabilities)
+        .message(3, &Message::new().number(2, 1))
+        .message(5, &Message::new().number(1, 1000))
+        .number(7, 1)
+        .number(11, 1)
+        .texts(13, &["/proc/kcore"]);
+    let c = pod.container("confined", IDLE, &Message::new().message(2, &security));
+    let (code, out) =
+        c.exec("id -u; grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /x || echo read-only; echo $$");
+    assert_eq!(code, 0, "{out}");
+    for text in ["1000\n", "CapEff:\t0000000000000000\n", "NoNewPrivs:\t1\n", "read-only\n"] {
+        assert!(out.contains(text), "{text:?}: {out}");
+    }
+    call("StopContainer", &c.request());
+    c.remove();
+    pod.remove();
+}

@@ -1,0 +1,48 @@
+//! Daemons of their own: one that gives every container a user namespace, one that is killed.
+
+use super::{NEED, start};
+use crate::harness::{Need, World, requires, wait_until};
+use std::sync::OnceLock;
+
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| start("remap", "--userns-remap daemon:daemon"))
+}
+
+#[test]
+fn userns_remap() {
+    requires!(NEED, Need::UserNamespace);
+    let out = world()
+        .sh("docker run --rm bb:1 sh -c 'id -u; cat /proc/self/uid_map; touch /new && stat -c %u /new'")
+        .ok();
+    let fields: Vec<&str> = out.stdout.split_whitespace().collect();
+    assert_eq!((fields[0], fields[1], fields[3], fields[4]), ("0", "0", "65536", "0"), "{out}");
+    assert_ne!(fields[2], "0");
+    let id = world().sh("docker run -d --name held bb:1 sleep 300").ok();
+    assert_eq!(world().sh("docker exec held id -u").ok().stdout, "0\n");
+    world().sh("docker rm -f held").ok();
+    world().assert_nothing_left(id.stdout.trim());
+}
+
+/// The daemon is killed in the middle of everything, and comes again: all can be removed.
+#[test]
+fn the_daemon_is_killed() {
+    requires!(NEED);
+    let world = start("killed", "");
+    let start = "for i in $(seq 8); do docker run -d --name c$i --network none bb:1 sleep 300 & done";
+    for moment in ["0.3", "1", "2"] {
+        world.sh(&format!("({start}) >/dev/null 2>&1; sleep {moment}; kill -9 $(cat /run/docker.pid)")).ok();
+        wait_until("it has ended", || !world.sh("kill -0 $(cat /run/docker.pid)").status.success());
+        world.sh("rm -f /run/docker.pid").ok();
+        world.daemon("dockerd", "dockerd", "docker version");
+        let ids = world.sh("docker ps -aq --no-trunc").ok();
+        world.sh("docker ps -aq | xargs -r docker rm -f").ok();
+        for id in ids.lines() {
+            // One that was being created may be unknown to the new daemon, whatever the runtime is.
+            let root = "/run/docker/runtime-runc/moby";
+            world.sh(&format!("orlop --root {root} delete --force {id}")).ok();
+            world.assert_container_gone(id, root);
+        }
+        assert_eq!(world.sh("docker ps -aq").ok().stdout, "");
+    }
+}
