@@ -1,6 +1,5 @@
 //! What the host can do, for tests that need more than an engine.
 
-use std::fs;
 use std::path::Path;
 
 /// Something that a test needs of the host.
@@ -9,8 +8,6 @@ pub enum Need {
     /// The limits are looked up in files of cgroup v1.
     CgroupV1,
     UserNamespace,
-    /// Every capability that the kernel has, which is what `--privileged` means to Docker.
-    AllCapabilities,
     /// A program of the host.
     Program(&'static str),
     /// A file of the host.
@@ -22,13 +19,6 @@ impl Need {
         match self {
             Need::CgroupV1 => Path::new("/sys/fs/cgroup/memory").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
-            Need::AllCapabilities => {
-                let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
-                let all = (1u64 << (last.trim().parse::<u64>().unwrap() + 1)) - 1;
-                let status = fs::read_to_string("/proc/self/status").unwrap();
-                let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-                u64::from_str_radix(mask.trim(), 16).unwrap() == all
-            }
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
@@ -43,7 +33,6 @@ impl std::fmt::Display for Need {
         match self {
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
-            Need::AllCapabilities => write!(f, "all capabilities"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
         }
