@@ -10,11 +10,13 @@
 # make fuzz      gives the seccomp compiler profiles that libFuzzer makes up, for FUZZ_SECONDS (600)
 # make lint      formatting and clippy, warnings are errors
 # make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
+# make deb       makes a Debian package of it in target/debian; needs cargo-deb
 # make clean     removes target/
 
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
-MANDIR ?= $(PREFIX)/share/man
+SHAREDIR ?= $(PREFIX)/share
+MANDIR ?= $(SHAREDIR)/man
 
 # A named target, even when it is the machine's own: only then does cargo keep the static linking of
 # .cargo/config.toml away from build scripts and procedural macros.
@@ -27,6 +29,7 @@ CARGOFLAGS ?= --locked
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/orlop
 ORLOP := $(TARGET_DIR)/orlop
+COMPLETIONS := $(TARGET_DIR)/completions
 
 # What demo and test run; another runtime can stand in: make demo RUNTIME=/usr/sbin/runc
 RUNTIME ?= $(abspath $(ORLOP))
@@ -44,13 +47,19 @@ STRIP ?= strip
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
-all: $(ORLOP)
+all: $(ORLOP) $(COMPLETIONS)
 
 $(ORLOP): $(BUILT)
 	$(STRIP) -o $@ $<
 
 $(BUILT): FORCE
 	cargo build --release $(CARGOFLAGS)
+
+# The completions of bash, zsh and fish, out of the definition of the command line. They run here and nowhere else.
+$(COMPLETIONS): $(wildcard src/cli.rs src/cli/*.rs tools/completions/src/*.rs)
+	mkdir -p $@
+	cargo run $(CARGOFLAGS) -q --manifest-path tools/completions/Cargo.toml --target-dir $(TARGET_DIR)/tools -- $@
+	touch $@
 
 demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/demo.sh
@@ -116,9 +125,18 @@ lint: build-packages test-packages
 
 # Builds nothing, so that `sudo make install` needs no Rust.
 install:
-	@[ -x $(ORLOP) ] || { echo "$(ORLOP) is not there: run make first" >&2; exit 1; }
+	@[ -x $(ORLOP) -a -d $(COMPLETIONS) ] || { echo "$(ORLOP) is not there: run make first" >&2; exit 1; }
 	install -D -m 755 $(ORLOP) $(DESTDIR)$(SBINDIR)/orlop
 	install -D -m 644 docs/orlop.8 $(DESTDIR)$(MANDIR)/man8/orlop.8
+	install -D -m 644 $(COMPLETIONS)/orlop.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/orlop
+	install -D -m 644 $(COMPLETIONS)/_orlop $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_orlop
+	install -D -m 644 $(COMPLETIONS)/orlop.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/orlop.fish
+
+# What belongs where is in Cargo.toml.
+.PHONY: deb
+deb: $(ORLOP) $(COMPLETIONS)
+	@command -v cargo-deb >/dev/null || { echo "needs cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
+	cargo deb --no-build --no-strip --target $(CARGO_BUILD_TARGET) --output $(TARGET_DIR)/debian/
 
 clean:
 	cargo clean

@@ -1,0 +1,29 @@
+//! `completions DIR` writes `orlop.bash`, `_orlop` and `orlop.fish` into a directory.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+/// The runtime's command line, as it is.
+#[path = "../../../src"]
+#[allow(dead_code)]
+mod orlop {
+    pub mod cli;
+}
+
+/// Stands for the runtime's own `log`, of which the command line has this one type.
+mod log {
+    /// The form of the lines.
+    pub enum Format {
+        Text,
+        Json,
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let dir = std::env::args_os().nth(1).ok_or_else(|| std::io::Error::other("usage: completions DIR"))?;
+    let mut command = orlop::cli::Cli::command();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command, "orlop", &dir)?;
+    }
+    Ok(())
+}
