@@ -296,3 +296,20 @@ fn a_host_with_version_1_takes_no_unified_map() {
     b.create().fails(1, &["linux.resources.unified"]).one_line();
     b.assert_nothing_left();
 }
+
+#[test]
+fn a_limit_without_its_controller_is_refused() {
+    for (controller, field, resources) in [
+        ("net_cls", "linux.resources.network.classID", json!({"network": {"classID": 1_048_577}})),
+        (
+            "net_prio",
+            "linux.resources.network.priorities[0]",
+            json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}),
+        ),
+        ("rdma", "linux.resources.rdma", json!({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 100}}})),
+    ] {
+        if place_of(controller, View::from_env()).is_none() {
+            Bundle::idle().set("/linux/resources", resources).create().fails(1, &[field]).one_line();
+        }
+    }
+}

@@ -43,7 +43,6 @@ mod probe;
 mod process;
 mod rdt;
 mod recorded;
-mod resources;
 mod rootfs;
 mod rootless;
 mod schedule;

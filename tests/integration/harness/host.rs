@@ -33,7 +33,7 @@ pub enum Need {
 }
 
 impl Need {
-    pub fn is_met(self) -> bool {
+    fn is_met(self) -> bool {
         let any = |v2: bool| hierarchies().iter().any(|h| h.v2 == v2);
         match self {
             Need::Root => nix::unistd::geteuid().is_root(),
