@@ -67,11 +67,24 @@ fn controllers(dir: &Path) -> std::result::Result<BTreeSet<String>, CallError> {
 fn pass_on(dir: &Path, wanted: &[&str], refused: &mut Vec<CallError>) {
     let path = dir.join("cgroup.subtree_control");
     let all: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
+    // The kernel refuses it to a cgroup with processes, but for cpu, cpuset and pids: these it passes on to threads only, and all cgroups
+    // below become a threaded subtree, which takes no container, not even one without limits.
+    if has_processes(dir) {
+        let call = format!("write({path:?}, {:?})", all.join(" "));
+        refused.push(CallError { call, errno: Errno::EBUSY });
+        return;
+    }
     let Err(error) = file::write(&path, &all.join(" ")) else { return };
     // One that is refused takes the others with it; a file that can't be opened refuses them all.
     let each = if matches!(error.errno, Errno::EACCES | Errno::EROFS) { &[] } else { all.as_slice() };
     refused.push(error);
     refused.extend(each.iter().filter_map(|one| file::write(&path, one).err()));
+}
+
+/// Whether a cgroup has processes of its own. The root of all may have them; it is the one without a type.
+fn has_processes(dir: &Path) -> bool {
+    file::read(&dir.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
+        && dir.join("cgroup.type").exists()
 }
 
 fn not_passed_on(write: &Write, refused: Vec<CallError>, rootless: bool) -> Error {

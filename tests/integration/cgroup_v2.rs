@@ -54,13 +54,21 @@ fn a_cgroup_with_processes_of_its_own_passes_nothing_on() {
     fs::create_dir(own(&b)).unwrap();
     let mut process = std::process::Command::new("sleep").arg("300").spawn().unwrap();
     fs::write(own(&b).join("cgroup.procs"), process.id().to_string()).unwrap();
-    let output = b.create();
+    let limited = b.create();
+    let b = b.remove("/linux/resources");
+    let unlimited = b.create();
+    let kind = words(own(&b).join("cgroup.type"));
+    let procs = words(own(&b).join("below/cgroup.procs"));
+    b.delete_force().ok();
     process.kill().unwrap();
     process.wait().unwrap();
-    output
+    limited
         .fails(1, &["linux.resources.hugepageLimits[0].limit", "EBUSY", "has processes of its own"])
         .one_line();
-    assert!(!own(&b).join("below").exists());
+    // Without limits it needs no controllers; and the cgroup above stays what it was.
+    unlimited.ok();
+    assert_eq!(procs.len(), 1);
+    assert_eq!(kind, ["domain"]);
     fs::remove_dir(own(&b)).unwrap();
     b.assert_nothing_left();
 }
