@@ -6,6 +6,7 @@
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
+# make bench-isolation  measures what limits are worth to a container's neighbour, into docs/benchmarks/isolation.md
 # make bench-seccomp  compares the seccomp compiler and its filters with libseccomp
 # make fuzz      gives the seccomp compiler profiles that libFuzzer makes up, for FUZZ_SECONDS (600)
 # make lint      formatting and clippy, warnings are errors
@@ -42,8 +43,8 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test test-engines test-vm conformance bench bench-calls bench-seccomp fuzz lint install \
-        clean root build-packages test-packages engine-packages fuzz-packages vm-packages FORCE
+.PHONY: all demo test test-engines test-vm conformance bench bench-isolation bench-calls bench-seccomp \
+        fuzz lint install clean root build-packages test-packages engine-packages fuzz-packages vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -95,6 +96,11 @@ bench: root build-packages test-packages $(ORLOP)
 	    $(SUDO) $(BENCH)/target/$(CARGO_BUILD_TARGET)/release/bench --orlop $(RUNTIME) --peers $(BENCH)/peers \
 	        --floor $(BENCH)/floor --workload $(BENCH)/workload --view $$view --out docs/benchmarks $(BENCH_ARGS) || exit; \
 	done
+
+# Nothing else, here as well.
+bench-isolation: root test-packages $(ORLOP)
+	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-isolation.sh >$(BENCH)-isolation.md
+	mv $(BENCH)-isolation.md docs/benchmarks/isolation.md
 
 bench-calls: root test-packages $(ORLOP)
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/bench-calls.sh

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 /// How long a terminal or a socket may stay silent, in milliseconds.
-const DEADLINE: u16 = 20_000;
+const DEADLINE: u16 = 60_000;
 
 /// The master side of a terminal.
 pub struct Terminal {
