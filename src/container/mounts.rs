@@ -6,6 +6,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::mount_idmap::Owners;
+use crate::plan::mount_label::Label;
 use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{self, MountKind, MountStep, Scope};
 use crate::plan::namespaces::Namespaces;
@@ -59,8 +60,10 @@ fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Res
     let linux = spec.linux.as_ref().ok_or_else(|| Error::new("missing").field("linux"))?;
     let namespaces = Namespaces::new(linux)?;
     let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
+    let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
+    let scope = Scope { bundle: &container.state.bundle, owners, label };
     let mut warnings = Vec::new();
-    let steps = mounts::plan(given, Scope { bundle: &container.state.bundle, owners }, &mut warnings)?;
+    let steps = mounts::plan(given, scope, &mut warnings)?;
     warnings.iter().for_each(|warning| log::line(log::Level::Warning, warning));
     Ok(steps)
 }

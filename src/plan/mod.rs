@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod hooks;
 pub mod mount_idmap;
+pub mod mount_label;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -28,11 +29,11 @@ use crate::sys::ns::Ns;
 use cgroup::{CgroupPlan, Layout};
 use hooks::Hooks;
 use mount_idmap::Owners;
+use mount_label::Label;
 use mount_options::SourceLink;
 use mounts::{MountKind, MountStep, Scope};
 use namespaces::Namespaces;
 use net::NetDevice;
-use oci_spec::runtime::Linux;
 use process::{NOTIFY_SOCKET, Process};
 use rootfs::{DeviceStep, Root};
 use seccomp::Seccomp;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub root: Root,
     /// The mounts, in the order of config.json.
     pub mounts: Vec<MountStep>,
+    /// Whether they have a SELinux label (`linux.mountLabel`).
+    pub labelled: bool,
     /// The device nodes, made after the mounts.
     pub devices: Vec<DeviceStep>,
     /// Symbolic links in `/dev`, as (link, target); made after the devices. An existing file stays.
@@ -121,12 +124,12 @@ impl Plan {
         let linux =
             spec.linux.as_ref().ok_or_else(|| missing("linux", "it says which namespaces to make"))?;
         let process = spec.process.as_ref().ok_or_else(|| missing("process", "it says what to run"))?;
-        check_supported(linux)?;
         let mut warnings = Vec::new();
         let namespaces = Namespaces::new(linux)?;
         let in_userns = host.in_userns || namespaces.contains(Ns::User);
         let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
-        let scope = Scope { bundle: &options.bundle, owners };
+        let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
+        let scope = Scope { bundle: &options.bundle, owners, label };
         let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
@@ -144,6 +147,7 @@ impl Plan {
                 in_userns,
             )?,
             links: rootfs::links(dev_is_hosts),
+            labelled: label.is_some(),
             console: process.terminal,
             masked: rootfs::paths(linux.masked_paths().as_deref(), "maskedPaths")?,
             readonly: rootfs::paths(linux.readonly_paths().as_deref(), "readonlyPaths")?,
@@ -169,14 +173,6 @@ impl Plan {
 
 fn missing(field: &str, hint: &str) -> Error {
     Error::new("missing").field(field).hint(hint)
-}
-
-/// What this version can't do, and what therefore must not seem to be done.
-fn check_supported(linux: &Linux) -> Result<()> {
-    if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        return Err(Error::new("not supported by this version").field("linux.mountLabel"));
-    }
-    Ok(())
 }
 
 /// An id that the user namespace has no place for can't be taken; the kernel would only say EINVAL.
@@ -323,16 +319,6 @@ mod tests {
         ] {
             assert_eq!(user(given).unwrap_err().to_string(), text);
         }
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused() {
-        let text = error(|json| json["linux"]["mountLabel"] = json!("l"));
-        assert_eq!(text, "linux.mountLabel: not supported by this version");
-        let empty = plan(|json| {
-            json["linux"]["mountLabel"] = json!("");
-        });
-        assert!(empty.is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! not: whether sources and destinations exist, and the symbolic links on their ways.
 
 use super::mount_idmap::{MountIdMap, Owners};
+use super::mount_label::Label;
 use super::mount_options::{self, Data, MountOptions, SourceLink};
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::{Attributes, Propagation};
@@ -80,6 +81,8 @@ pub struct Scope<'a> {
     pub bundle: &'a Path,
     /// What id maps can refer to.
     pub owners: Owners<'a>,
+    /// `linux.mountLabel`
+    pub label: Option<Label<'a>>,
 }
 
 /// The steps for `mounts` of config.json, in its order.
@@ -101,7 +104,7 @@ fn step(
 ) -> Result<MountStep> {
     let options = MountOptions::new(mount.options().as_deref().unwrap_or_default(), field)?;
     let procfs = lexical(&destination) == Path::new("proc");
-    let kind = kind(mount, &options, scope.bundle, field, procfs, warnings)?;
+    let kind = kind(mount, &options, scope, field, procfs, warnings)?;
     check_proc(&destination, &kind).field(|| format!("{field}.destination"))?;
     check_links(&options, &kind)?;
     let id_map = MountIdMap::new(mount, options.id_map.as_ref(), scope.owners, field)?;
@@ -166,7 +169,7 @@ pub fn inside(path: &Path) -> PathBuf {
 fn kind(
     mount: &Mount,
     options: &MountOptions,
-    bundle: &Path,
+    scope: Scope,
     field: &str,
     procfs: bool,
     warnings: &mut Vec<String>,
@@ -186,7 +189,7 @@ fn kind(
     if options.bind.is_some() || fs == "bind" || fs == "none" {
         options.without_effect(warnings)?;
         let missing = || Error::new("missing: a bind mount needs one").field(format!("{field}.source"));
-        let source = bundle.join(source.ok_or_else(missing)?);
+        let source = scope.bundle.join(source.ok_or_else(missing)?);
         let (recursive, link) = (options.bind.unwrap_or(false), options.source.0);
         return Ok(MountKind::Bind { source, recursive, link, procfs });
     }
@@ -198,19 +201,19 @@ fn kind(
             options.no_data("a cgroup mount")?;
             Ok(MountKind::Cgroup)
         }
-        _ => Ok(MountKind::New {
-            fs: fs.to_owned(),
-            source: source.map(|source| source.to_string_lossy().into_owned()),
-            flags: options.flags.clone(),
+        _ => {
+            let mut data = options.data.clone();
             // Every devpts is a new instance since Linux 4.7.
-            data: options
-                .data
-                .iter()
-                .filter(|(key, _)| fs != "devpts" || key != "newinstance")
-                .cloned()
-                .collect(),
-            copy_up: options.copy_up.is_some(),
-        }),
+            data.retain(|(key, _)| fs != "devpts" || key != "newinstance");
+            scope.label.iter().for_each(|label| label.add_to(&mut data, fs));
+            Ok(MountKind::New {
+                fs: fs.to_owned(),
+                source: source.map(|source| source.to_string_lossy().into_owned()),
+                flags: options.flags.clone(),
+                data,
+                copy_up: options.copy_up.is_some(),
+            })
+        }
     }
 }
 
@@ -276,7 +279,7 @@ mod tests {
         let mounts: Vec<Mount> = serde_json::from_value(mounts).unwrap();
         let mut warnings = Vec::new();
         let owners = Owners { namespaces: &Namespaces::default(), can_mount: true };
-        (plan(&mounts, Scope { bundle: Path::new("/bundle"), owners }, &mut warnings), warnings)
+        (plan(&mounts, Scope { bundle: Path::new("/bundle"), owners, label: None }, &mut warnings), warnings)
     }
 
     fn one(mount: Value) -> MountStep {

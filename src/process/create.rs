@@ -157,6 +157,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     let Request { plan, host, cgroup, rdt, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
     security::lsm::check_enabled(&plan.process)?;
+    security::lsm::check_mounts(plan.labelled)?;
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
@@ -169,6 +170,10 @@ pub fn create(request: Request) -> Result<NewInit> {
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
     let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
+    // All mounts of the host are open before the first one is put into place.
+    let files = process::ManyFiles::allow(plan.mounts.len() + plan.devices.len())
+        .hint(|| "raise the hard limit of open files".into())
+        .field(|| "mounts".into())?;
     let joined = namespaces.join.iter().find(|join| join.kind == Ns::User).map(|join| join.path.as_path());
     let users = UserNamespaces::open(&plan.mounts, |users| idmap::translator(users, joined))?;
     let sources = if init_sees_host || !host.can_mount {
@@ -187,6 +192,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         joins,
         sources,
         users,
+        files,
         cgroup: tree,
         console,
         hook_state,
@@ -220,6 +226,8 @@ pub fn create(request: Request) -> Result<NewInit> {
     };
     // Only the new process holds its end now, so that its death is noticed.
     drop(end);
+    // Hooks get the limit of open files as the caller has set it.
+    drop(init);
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
     let entered = equip(plan, host, cgroup, pid)?;

@@ -29,6 +29,8 @@ pub struct Init<'a> {
     pub joins: Vec<OwnedFd>,
     /// The objects of the host, where init could not open them itself.
     pub sources: Option<Sources>,
+    /// Room for many mounts.
+    pub files: Option<process::ManyFiles>,
     /// What translates the owners of id-mapped mounts.
     pub users: UserNamespaces,
     pub cgroup: CgroupTree,
@@ -132,11 +134,13 @@ impl<'a> Init<'a> {
         let mut rootfs = Rootfs::attach(plan, sources)?;
         if rootfs::runs_hooks_before_pivot(plan) {
             rootfs.populate()?;
+            self.files = None;
             self.run_hooks_before_pivot()?;
             rootfs.pivot()?;
         } else {
             rootfs.pivot()?;
             rootfs.populate()?;
+            self.files = None;
         }
         let terminal = if plan.process.terminal { Some(self.open_terminal(&rootfs)?) } else { None };
         if let Some(name) = &plan.hostname {

@@ -1,12 +1,13 @@
 //! The objects that a container's tree is put together from, as detached mounts: opened while all paths are the host's own.
 
+use super::fresh::{self, new_fs};
 use super::idmapped::UserNamespaces;
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::{Data, SourceLink};
 use crate::plan::mounts::{MountKind, MountStep};
 use crate::plan::rootfs::DeviceStep;
-use crate::sys::mount::{self, Attributes, NewFs, Propagation, attr};
+use crate::sys::mount::{self, Attributes, Propagation, attr};
 use crate::sys::{CallError, Errno, file, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -139,8 +140,13 @@ fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Sourc
     if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
         data.extend(root.and_then(|root| mode_of(root, &step.destination)));
     }
-    let new =
-        new_fs(fs, source.as_deref(), flags, &data, step.attributes.set).field(|| step.field.clone())?;
+    let new = match new_fs(fs, source.as_deref(), flags, &data, step.attributes.set) {
+        Err(error) if fs == "sysfs" && error.errno() == Some(Errno::EPERM) => {
+            fresh::hosts_sysfs(step.attributes.set)
+        }
+        other => other,
+    };
+    let new = new.field(|| step.field.clone())?;
     set_propagation(new.as_fd(), step)?;
     Ok(if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) })
 }
@@ -261,30 +267,6 @@ fn set_propagation(tree: BorrowedFd, step: &MountStep) -> Result<()> {
             .field(|| format!("{}.options", step.field))?;
     }
     Ok(())
-}
-
-/// A new file system as a detached mount.
-fn new_fs(
-    fs: &str,
-    source: Option<&str>,
-    flags: &[&'static str],
-    data: &[Data],
-    attributes: u64,
-) -> std::result::Result<OwnedFd, CallError> {
-    let new = NewFs::open(fs)?;
-    if let Some(source) = source {
-        new.set("source", source)?;
-    }
-    for flag in flags {
-        new.set_flag(flag)?;
-    }
-    for (key, value) in data {
-        match value {
-            Some(value) => new.set(key, value)?,
-            None => new.set_flag(key)?,
-        }
-    }
-    new.mount(attributes)
 }
 
 /// The host's own `/dev/null`, for masked files. One that the container made, or exchanged, could be anything (CVE-2025-31133).

@@ -10,6 +10,14 @@ use crate::sys::{file, mount};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+/// The label of the container's mounts, likewise.
+pub fn check_mounts(labelled: bool) -> Result<()> {
+    match labelled && !selinux_is_enabled() {
+        true => Err(Error::new("SELinux is not enabled on this host").field("linux.mountLabel")),
+        false => Ok(()),
+    }
+}
+
 /// A property that can't be applied is an error: on a host without the module, the program would run unconfined.
 pub fn check_enabled(process: &Process) -> Result<()> {
     if process.apparmor.is_some() && !apparmor_is_enabled() {

@@ -55,6 +55,7 @@ macro_rules! errnos {
     )* } };
 }
 errnos!(
+    E2BIG,
     EACCES,
     EAGAIN,
     EBADF,
@@ -67,6 +68,7 @@ errnos!(
     EINVAL,
     EISDIR,
     ELOOP,
+    EMFILE,
     ENODEV,
     ENOENT,
     ENOEXEC,

@@ -2,6 +2,7 @@
 //! it is detached from any tree, and put into place by file descriptors alone.
 
 use super::{CallError, Called, Result, check, retry};
+use nix::mount::MsFlags;
 use rustix::mount as rx;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -259,6 +260,35 @@ fn setattr(fd: BorrowedFd, request: &MountAttr, recursive: bool) -> std::result:
         )
     };
     check(ret).map(drop)
+}
+
+/// The longest value of an option that fsconfig(2) takes, in bytes (`strndup_user` in fs/fsopen.c).
+pub const LONGEST_VALUE: usize = 255;
+
+/// All options of mount(2) together with their terminating zero fit into one page, or the kernel cuts them off.
+const PAGE: usize = 4096;
+
+/// `mount(source, place, kind, flags, options)`, the flags by the names that fsconfig(2) knows them by.
+/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html)
+pub fn mount_at(place: &Path, kind: &str, source: &str, flags: &[&str], options: &str) -> Result<()> {
+    let mut bits = MsFlags::empty();
+    for flag in flags {
+        match *flag {
+            "sync" => bits |= MsFlags::MS_SYNCHRONOUS,
+            "async" => bits -= MsFlags::MS_SYNCHRONOUS,
+            "dirsync" => bits |= MsFlags::MS_DIRSYNC,
+            "lazytime" => bits |= MsFlags::MS_LAZYTIME,
+            "nolazytime" => bits -= MsFlags::MS_LAZYTIME,
+            "mand" => bits |= MsFlags::MS_MANDLOCK,
+            "nomand" => bits -= MsFlags::MS_MANDLOCK,
+            _ => {}
+        }
+    }
+    let fits = if options.len() < PAGE { Ok(()) } else { Err(super::Errno::E2BIG) };
+    let mounted = fits.and_then(|()| {
+        nix::mount::mount(Some(source), place, Some(kind), bits, Some(options)).map_err(Into::into)
+    });
+    mounted.called(|| format!("mount({source:?}, {kind}, {} bytes of options)", options.len()))
 }
 
 /// `pivot_root(".", ".")`: the directory that the process is in becomes the root of its mount namespace, and the old root is

@@ -102,6 +102,40 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64)> {
     check(ret).map(|_| (old.rlim_cur, old.rlim_max)).called(|| format!("prlimit(0, {resource})"))
 }
 
+/// Room for many open files: while it exists, the soft limit is the hard one.
+#[derive(Debug)]
+pub struct ManyFiles {
+    before: u64,
+}
+
+/// A process may have this many files open on every host.
+const ALWAYS: usize = 1024;
+
+impl ManyFiles {
+    /// Makes room for `count` descriptors and those that the process has anyway. Nothing is asked of the kernel for few.
+    pub fn allow(count: usize) -> Result<Option<Self>> {
+        if count < ALWAYS / 2 {
+            return Ok(None);
+        }
+        let (before, hard) = rlimit(libc::RLIMIT_NOFILE)?;
+        if u64::try_from(count + ALWAYS / 2).unwrap_or(u64::MAX) > hard {
+            return Err(Errno::EMFILE)
+                .called(|| format!("{count} files open at once, the hard limit is {hard}"));
+        }
+        set_rlimit(0, libc::RLIMIT_NOFILE, hard, hard)?;
+        Ok(Some(ManyFiles { before }))
+    }
+}
+
+impl Drop for ManyFiles {
+    fn drop(&mut self) {
+        // The hard limit may have been raised meanwhile; only the soft one is given back.
+        if let Ok((_, hard)) = rlimit(libc::RLIMIT_NOFILE) {
+            let _ = set_rlimit(0, libc::RLIMIT_NOFILE, self.before, hard);
+        }
+    }
+}
+
 /// `fchdir(dir)`
 pub fn change_dir(dir: BorrowedFd) -> Result<()> {
     rustix::process::fchdir(dir).called(|| format!("fchdir({})", super::file::shown(dir)))

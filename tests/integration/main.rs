@@ -36,6 +36,7 @@ mod mount_options;
 mod mount_propagation;
 mod mounts;
 mod mounts_change;
+mod mounts_fresh;
 mod namespaces;
 mod net_devices;
 mod numbers;
