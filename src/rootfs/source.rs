@@ -65,10 +65,7 @@ impl Sources {
         let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
         let inherited = inherited_propagation(plan.root.propagation.0);
-        let device = |step: &DeviceStep| {
-            let open = || mount::clone_path(&Path::new("/").join(&step.path), false);
-            step.bind.then(open).transpose().field(|| step.field.clone())
-        };
+        let device = |step: &DeviceStep| step.bind.then(|| open_device(step)).transpose();
         Ok(Sources {
             mounts: open_mounts(&plan.mounts, Some(root.as_fd()), cgroup, users, inherited, new_too)?,
             root,
@@ -267,6 +264,17 @@ fn set_propagation(tree: BorrowedFd, step: &MountStep) -> Result<()> {
             .field(|| format!("{}.options", step.field))?;
     }
     Ok(())
+}
+
+/// The host's own node of a device. Its mount is that of the host's `/dev`: what the container mounts over it must not reach that.
+fn open_device(step: &DeviceStep) -> Result<OwnedFd> {
+    let open = || {
+        let node = mount::clone_path(&Path::new("/").join(&step.path), false)?;
+        let attributes = Attributes { set: attr::NOSUID | attr::NOEXEC, clear: 0 };
+        mount::set_attributes(node.as_fd(), attributes, Some(Propagation::Private), false)?;
+        Ok::<_, CallError>(node)
+    };
+    open().field(|| step.field.clone())
 }
 
 /// The host's own `/dev/null`, for masked files. One that the container made, or exchanged, could be anything (CVE-2025-31133).

@@ -13,6 +13,7 @@ mod attacks;
 mod attacks_credentials;
 mod attacks_descriptors;
 mod attacks_host;
+mod attacks_mounts;
 mod bad_input;
 mod bad_input_commands;
 mod bad_input_fields;

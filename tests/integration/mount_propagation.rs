@@ -1,6 +1,6 @@
 //! Propagation: of single mounts, of the root file system, and none to the host.
 
-use crate::harness::{Bundle, MountEntry};
+use crate::harness::{Bundle, MountEntry, Need, requires};
 
 const MOUNTINFO: &str = "cat /proc/self/mountinfo";
 
@@ -135,4 +135,24 @@ fn mounts_of_a_container_never_reach_the_host() {
     assert!(own.is_empty(), "{own:?}");
     run.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(run.wait().code(), 0);
+}
+
+/// What a container mounts over the host's device nodes, which it has in a user namespace, stays in it.
+#[test]
+fn mounts_over_bound_devices_stay_inside() {
+    requires!(Need::UserNamespace);
+    let b = Bundle::sh(&format!(
+        "mount -t tmpfs none /mnt; touch /mnt/x; mount --bind /mnt/x /dev/null; {MOUNTINFO}"
+    ))
+    .user_namespace()
+    .directory("/mnt")
+    .capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"])
+    .shared_mounts();
+    let io = b.io().join("after").to_str().unwrap().to_owned();
+    let b = b.hook("poststop", &format!("cat /proc/self/mountinfo > {io}"));
+    let out = b.run().ok();
+    assert_eq!(out.mount_at("/dev/null").fs_type, "tmpfs", "{out}");
+    assert!(out.mount_at("/dev/zero").is_private(), "{out}");
+    let host = std::fs::read_to_string(io).unwrap();
+    assert!(!host.contains(" /dev/null "), "{host}");
 }
