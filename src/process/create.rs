@@ -174,7 +174,10 @@ pub fn create(request: Request) -> Result<NewInit> {
     let files = process::ManyFiles::allow(plan.mounts.len() + plan.devices.len())
         .hint(|| "raise the hard limit of open files".into())
         .field(|| "mounts".into())?;
-    let joined = namespaces.join.iter().find(|join| join.kind == Ns::User).map(|join| join.path.as_path());
+    let joined = || match namespaces.join.iter().zip(&joins).find(|(join, _)| join.kind == Ns::User) {
+        Some((_, fd)) => Ok(file::dup_above(fd.as_fd(), 3)?),
+        None => Err(Error::new("the container joins no user namespace")),
+    };
     let users = UserNamespaces::open(&plan.mounts, |users| idmap::translator(users, joined))?;
     let sources = if init_sees_host || !host.can_mount {
         None

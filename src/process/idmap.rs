@@ -31,14 +31,10 @@ pub fn write(host: &Host, namespaces: &Namespaces, pid: i32) -> Result<()> {
     }
 }
 
-/// The user namespace that translates the owners of an id-mapped mount: the one to join, at `joined`, or a new one with the maps,
+/// The user namespace that translates the owners of an id-mapped mount: the one to join, which `joined` opens, or a new one with the maps,
 /// which needs a process only for as long as it takes to write them.
-pub fn translator(users: &Users, joined: Option<&Path>) -> Result<OwnedFd> {
-    let (uids, gids) = match (users, joined) {
-        (Users::Mapped { uids, gids }, _) => (uids, gids),
-        (Users::Joined, Some(path)) => return Ok(file::open_read(path)?),
-        (Users::Joined, None) => return Err(Error::new("the container joins no user namespace")),
-    };
+pub fn translator(users: &Users, joined: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    let Users::Mapped { uids, gids } = users else { return joined() };
     let (channel, end) = channel::pair()?;
     let made = clone::clone3(NsSet::default().with(Ns::User), None, false);
     let made = made.hint(|| {

@@ -55,10 +55,8 @@ pub fn change(request: &Request) -> Result<()> {
     let graft = match request.change {
         Change::Add(propagation) if request.host.can_mount => {
             let root = file::open_dir(Path::new(&format!("/proc/{}/root", request.init.0)))?;
-            let joined = format!("/proc/{}/ns/user", request.init.0);
-            let users = UserNamespaces::open(request.steps, |users| {
-                idmap::translator(users, Some(Path::new(&joined)))
-            })?;
+            let own = || Ok(file::open_read(Path::new(&format!("/proc/{}/ns/user", request.init.0)))?);
+            let users = UserNamespaces::open(request.steps, |users| idmap::translator(users, own))?;
             Some(Graft::open_host(request.steps, Some(root.as_fd()), &users, propagation)?)
         }
         _ => None,
