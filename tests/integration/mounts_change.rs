@@ -68,7 +68,8 @@ fn they_are_on_record() {
     let before = recorded();
     change(&b, "add", &json!([bind(&b, "/added", &["bind"])])).ok();
     assert_eq!(recorded(), [&before[..], &["/added".to_owned()]].concat());
-    change(&b, "add", &json!([bind(&b, "/bad", &["bind", "size=1"])])).fails(1, &["mounts[0].options[1]"]);
+    change(&b, "add", &json!([{"destination": "/bad", "type": "tmpfs", "options": ["wibble"]}]))
+        .fails(1, &["mounts[0]", "wibble"]);
     assert_eq!(recorded().len(), before.len() + 1);
     change(&b, "remove", &json!([{"destination": "/added"}])).ok();
     assert_eq!(recorded(), before);
