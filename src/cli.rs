@@ -51,7 +51,7 @@ pub struct Global {
     /// Log what is done, too
     #[arg(long)]
     pub debug: bool,
-    /// Make cgroups by systemd (not in this version)
+    /// Have cgroups made by systemd; linux.cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Who makes cgroups; `disabled` runs containers in the caller's

@@ -1,8 +1,9 @@
 //! Making the cgroup.
 
+use super::systemd::{Placeholder, Started};
 use super::{Cgroup, Hierarchy, file};
 use crate::error::{Context, Error, Result};
-use crate::plan::cgroup::{CgroupPlan, IfMissing, Write};
+use crate::plan::cgroup::{CgroupPath, CgroupPlan, IfMissing, Write};
 use crate::sys::{CallError, Errno};
 use std::fs::{DirBuilder, File};
 use std::os::fd::OwnedFd;
@@ -59,10 +60,25 @@ impl Made {
     }
 }
 
+/// Where a container's init is to be born.
+#[derive(Debug)]
+pub struct Birthplace {
+    /// The directory of cgroup v2, for `clone3(CLONE_INTO_CGROUP)`, where there is one.
+    pub unified: Option<OwnedFd>,
+    /// Who keeps the cgroup until init is in it, where systemd has made it.
+    pub placeholder: Option<Placeholder>,
+}
+
 impl Cgroup {
-    /// Makes the cgroup and puts all limits into effect. Returns the directory of cgroup v2 for `clone3(CLONE_INTO_CGROUP)`, where
-    /// there is one; into the other hierarchies [`Cgroup::attach`] puts the process. After a failure nothing is left.
-    pub fn create(&self, plan: &CgroupPlan) -> Result<Option<OwnedFd>> {
+    /// Makes the cgroup and puts all limits into effect. Init is born in that of cgroup v2; into the other hierarchies
+    /// [`Cgroup::attach`] puts it. After a failure nothing is left.
+    pub fn create(&self, plan: &CgroupPlan) -> Result<Birthplace> {
+        let started = match (&self.unit, &plan.path, self.only_v2()) {
+            (Some(unit), CgroupPath::Unit(planned), Some(only)) => {
+                Some(Started::new(unit, planned, &only.mount, &only.dir)?)
+            }
+            _ => None,
+        };
         let mut made = Made { dirs: Vec::new() };
         let mut missing = Vec::new();
         for hierarchy in &self.hierarchies {
@@ -87,12 +103,12 @@ impl Cgroup {
             Some(unified) => Some(open_dir(&unified.dir)?),
             None => None,
         };
-        self.filter_devices(&plan.devices, entrance.as_ref(), |dir| made.has(dir))?;
+        self.filter_devices(&plan.devices, entrance.as_ref(), |dir| started.is_some() || made.has(dir))?;
         if let (Some(owner), Some(unified)) = (plan.owner, unified) {
-            hand_over(&unified.dir, owner)?;
+            hand_over(&unified.dir, owner, self.rootless)?;
         }
         made.keep();
-        Ok(entrance)
+        Ok(Birthplace { unified: entrance, placeholder: started.and_then(Started::keep) })
     }
 
     /// Writes values to the files of the cgroup, in order.
@@ -186,14 +202,22 @@ pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd> {
     Ok(opened?.into())
 }
 
-/// Gives a cgroup to a user: the directory and those files that the kernel says are safe to give away.
-fn hand_over(dir: &Path, owner: u32) -> Result<()> {
-    let files = file::read_list("/sys/kernel/cgroup/delegate".as_ref())?;
+/// What may be given away where the kernel has no list of it: those files that take nothing from the cgroups above.
+const DELEGABLE: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
+
+/// Gives a cgroup to a user: the directory and those files that the kernel says are safe to give away. Without privileges it
+/// works for nobody but the user himself.
+fn hand_over(dir: &Path, owner: u32, rootless: bool) -> Result<()> {
+    let files = match file::read_list("/sys/kernel/cgroup/delegate".as_ref()) {
+        Err(error) if error.errno == Errno::ENOENT => DELEGABLE.to_owned(),
+        files => files?,
+    };
     let paths = std::iter::once(dir.to_owned()).chain(files.lines().map(|name| dir.join(name)));
     for path in paths {
         match std::os::unix::fs::chown(&path, Some(owner), None).map_err(Errno::from) {
             // Files of controllers that the cgroup doesn't have.
             Ok(()) | Err(Errno::ENOENT) => {}
+            Err(Errno::EPERM) if rootless => {}
             Err(errno) => {
                 let error = CallError { call: format!("chown({path:?}, {owner})"), errno };
                 return Err(error).doing(|| "hand the cgroup over to the container".into());

@@ -94,7 +94,9 @@ fn not_passed_on(write: &Write, refused: Vec<CallError>, rootless: bool) -> Erro
         Some(Errno::EBUSY) => {
             "that cgroup has processes of its own, so that cgroup v2 lets it pass on nothing"
         }
-        _ if rootless => "have the controller delegated to the user: systemd's Delegate=",
+        _ if rootless => {
+            "`systemctl edit user@.service`, with Delegate=cpu cpuset io memory pids below [Service], delegates controllers to users"
+        }
         _ => "a cgroup on the way doesn't pass the controller on",
     };
     let what = format!("the container's cgroup can't have controller {:?}", write.controller);

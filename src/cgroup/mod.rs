@@ -8,6 +8,7 @@
 //! for granted that a directory exists: what is gone is frozen, killed and removed already.
 
 mod create;
+mod dbus;
 mod devices;
 mod enable;
 mod events;
@@ -17,10 +18,12 @@ mod join;
 mod kill;
 mod remove;
 mod stats;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod update;
 
+pub use create::Birthplace;
 pub use events::Event;
 pub use file::is_gone;
 pub use join::{Entrance, SubCgroup};
@@ -44,6 +47,9 @@ pub struct Cgroup {
     rootless: bool,
     /// The container asked for nothing of its cgroup, and the runtime may have no right to make one: it can do without.
     optional: bool,
+    /// The unit of systemd whose cgroup it is, or is below.
+    #[serde(default)]
+    unit: Option<systemd::Unit>,
 }
 
 /// The cgroup's directory in one hierarchy.
@@ -102,6 +108,9 @@ impl Cgroup {
     /// isn't root in the initial user namespace.
     pub fn locate(plan: &CgroupPlan, layout: Layout, rootless: bool) -> Result<Cgroup> {
         let mut cgroup = Cgroup::named(&plan.path, layout, rootless)?;
+        if let Some(unit) = &cgroup.unit {
+            unit.check_host()?;
+        }
         cgroup.optional = rootless && plan.writes.is_empty() && matches!(plan.path, CgroupPath::Default(_));
         // Who is in it in one hierarchy is in it in all, or nobody's container.
         if let Some(hierarchy) = cgroup.members() {
@@ -118,6 +127,12 @@ impl Cgroup {
         let root = Path::new(MOUNTS);
         let hierarchies = match (layout, path) {
             (Layout::None, _) => Vec::new(),
+            (Layout::V2, CgroupPath::Unit(unit)) => {
+                let own = file::read_list("/proc/self/cgroup".as_ref())?;
+                let own = entries(&own).find(|(controllers, _)| controllers.is_empty());
+                let above = systemd::root(rootless, own.map_or(Path::new("/"), |(_, own)| own))?;
+                vec![unified(root.to_owned(), &above.join(unit.dir()))]
+            }
             (Layout::V2, CgroupPath::Absolute(path)) => vec![unified(root.to_owned(), path)],
             (Layout::V2, _) => {
                 let own = file::read_list("/proc/self/cgroup".as_ref())?;
@@ -142,7 +157,11 @@ impl Cgroup {
                 found
             }
         };
-        Ok(Cgroup { hierarchies, rootless, optional: false })
+        let unit = match path {
+            CgroupPath::Unit(unit) => Some(systemd::Unit { name: unit.name.clone(), user: rootless }),
+            _ => None,
+        };
+        Ok(Cgroup { hierarchies, rootless, optional: false, unit })
     }
 
     /// The layout that it was made in, which says how limits are written.
@@ -226,6 +245,7 @@ fn place(path: &CgroupPath, own: &Path, rootless: bool) -> PathBuf {
         // A user may at most make cgroups near his own. Root's lie where they are found again from anywhere.
         CgroupPath::Default(id) if rootless => own.join(id),
         CgroupPath::Default(id) => format!("orlop-{id}").into(),
+        CgroupPath::Unit(unit) => unit.dir(),
     }
 }
 

@@ -14,7 +14,8 @@ impl Cgroup {
         let results = self.hierarchies.iter().map(|hierarchy| remove(hierarchy, deadline));
         // All of them, before the first failure is looked for.
         let results: Vec<Result<()>> = results.collect();
-        results.into_iter().collect::<Result<()>>().doing(|| "remove the cgroup".into())
+        let forgotten = self.unit.as_ref().map_or(Ok(()), |unit| unit.forget(deadline));
+        results.into_iter().chain([forgotten]).collect::<Result<()>>().doing(|| "remove the cgroup".into())
     }
 }
 

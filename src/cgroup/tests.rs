@@ -46,7 +46,7 @@ impl Scratch {
         let mut all = vec![Scratch { cgroup, layout }];
         if layout == Layout::Hybrid {
             let hierarchies = vec![unified(format!("{MOUNTS}/unified").into(), &path)];
-            let cgroup = Cgroup { hierarchies, rootless: false, optional: false };
+            let cgroup = Cgroup { hierarchies, ..all[0].cgroup.clone() };
             // After the first in the list and so dropped after it: the two share a directory.
             all.push(Scratch { cgroup, layout: Layout::V2 });
         }
@@ -55,10 +55,10 @@ impl Scratch {
 
     fn plan(&self, linux: &str) -> CgroupPlan {
         let linux: Linux = serde_json::from_str(linux).unwrap();
-        CgroupPlan::new(Some(&linux), "test", self.layout, false).unwrap()
+        CgroupPlan::new(Some(&linux), "test", self.layout, None).unwrap()
     }
 
-    fn create(&self, linux: &str) -> Result<Option<std::os::fd::OwnedFd>> {
+    fn create(&self, linux: &str) -> Result<Birthplace> {
         self.cgroup.create(&self.plan(linux))
     }
 
@@ -101,7 +101,7 @@ fn made_killed_and_removed() {
     for scratch in Scratch::all("life") {
         let cgroup = &scratch.cgroup;
         let entrance = scratch.create("{}").unwrap();
-        assert_eq!(entrance.is_some(), cgroup.unified().is_some());
+        assert_eq!(entrance.unified.is_some(), cgroup.unified().is_some());
         assert!(scratch.dirs().all(Path::is_dir));
         let mut child = scratch.run("", "sleep 1000");
         cgroup.attach(pid(&child)).unwrap();
@@ -444,6 +444,7 @@ fn a_mount_shows_every_hierarchy_once() {
         ],
         rootless: false,
         optional: false,
+        unit: None,
     };
     let text = |name: &str, other: &str| (name.to_owned(), other.to_owned());
     let dir = |name: &str| (name.to_owned(), Path::new(MOUNTS).join(name).join("x"));
@@ -486,8 +487,9 @@ fn without_cgroups_only_what_was_asked_for_is_missed() {
         cgroup: Cgroup::named(&CgroupPath::Default("x".into()), Layout::None, false).unwrap(),
         layout: Layout::None,
     };
-    assert!(none.create("{}").unwrap().is_none());
-    assert!(none.create(r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#).unwrap().is_none());
+    for linux in ["{}", r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#] {
+        assert!(none.create(linux).unwrap().unified.is_none());
+    }
     let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
     assert_eq!(error.to_string(), "linux.resources.devices: the container gets no cgroup to set it in");
     none.cgroup.attach(1).unwrap();

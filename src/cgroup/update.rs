@@ -1,6 +1,7 @@
 //! Changing the limits of a cgroup that is in use: all of them, or none.
 
 use super::create::refused;
+use super::systemd::Told;
 use super::{Cgroup, file};
 use crate::error::{Context, Error, Result};
 use crate::log::{self, Level};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// Limits that have been changed; on drop they are put back, unless kept.
 #[derive(Debug, Default)]
 pub struct Updated {
+    /// Told again first: the files have the last word.
+    told: Option<Told>,
     values: Vec<Changed>,
 }
 
@@ -31,11 +34,15 @@ impl Updated {
     /// The change holds.
     pub fn keep(mut self) {
         self.values.clear();
+        if let Some(told) = self.told.take() {
+            told.keep();
+        }
     }
 }
 
 impl Drop for Updated {
     fn drop(&mut self) {
+        self.told = None;
         // What was changed last goes back first. A value may still have to fit to one that goes back after it.
         let failed = |changed: &Changed| changed.put(&changed.before).is_err();
         let again: Vec<Changed> = self.values.drain(..).rev().filter(failed).collect();
@@ -68,6 +75,8 @@ impl Cgroup {
             }
         }
         again.into_iter().try_for_each(|write| self.change(write, &mut updated))?;
+        let before = updated.values.iter().filter_map(Changed::former).collect();
+        updated.told = self.tell_systemd(&change.writes, before)?;
         Ok(updated)
     }
 
@@ -136,6 +145,12 @@ impl Cgroup {
 }
 
 impl Changed {
+    /// The write that puts it back.
+    fn former(&self) -> Option<Write> {
+        let name = self.path.file_name()?.to_string_lossy().into_owned();
+        Some(Write::new("cgroup", name, &self.before, ""))
+    }
+
     fn put(&self, value: &str) -> std::result::Result<(), CallError> {
         // An empty list is an empty line: a write of nothing does not reach the kernel.
         let bytes = if value.is_empty() { "\n" } else { value };

@@ -2,6 +2,7 @@
 //! ([features.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/features.md)).
 
 use crate::error::{Error, Result};
+use crate::plan::cgroup::systemd;
 use crate::plan::{capabilities, hooks, mount_options, schedule};
 use crate::seccomp;
 use crate::spec;
@@ -22,7 +23,7 @@ pub fn features() -> Result<u8> {
         "linux": {
             "namespaces": namespaces,
             "capabilities": &capabilities::NAMES[..],
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": seccomp::Action::NAMES,
@@ -42,7 +43,7 @@ pub fn features() -> Result<u8> {
             "netDevices": {"enabled": true},
         },
         "annotations": {"org.opencontainers.orlop.version": env!("CARGO_PKG_VERSION")},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": systemd::ANNOTATIONS,
     });
     let text = serde_json::to_string_pretty(&features).map_err(|error| Error::new(error.to_string()))?;
     super::print(&format!("{text}\n"));

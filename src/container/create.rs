@@ -147,7 +147,7 @@ fn plan_options(options: &CreateOptions, bundle: &Path) -> plan::Options {
         preserve_fds: options.preserve_fds,
         console_socket: options.console_socket.is_some(),
         detach: options.detach,
-        systemd_cgroup: options.systemd_cgroup,
+        systemd_cgroup: options.systemd_cgroup && !options.no_cgroup,
         listen_fds: listen_fds(),
         notify: notify_socket().map(|_| options.root.join(&options.id).join(notify::DIR)),
     }

@@ -7,6 +7,7 @@
 
 pub mod devices;
 mod shared;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 pub mod update;
@@ -55,6 +56,8 @@ pub enum CgroupPath {
     Relative(PathBuf),
     /// `linux.cgroupsPath` is absent; the path goes by the id of the container.
     Default(String),
+    /// Where systemd makes it.
+    Unit(systemd::Unit),
 }
 
 /// One value for one file of a cgroup.
@@ -89,7 +92,8 @@ pub enum IfMissing {
 }
 
 impl Write {
-    fn new(
+    /// A value of config.json for a file that has to be there.
+    pub fn new(
         controller: &'static str,
         file: impl Into<String>,
         value: impl ToString,
@@ -111,21 +115,27 @@ impl Write {
 }
 
 impl CgroupPlan {
-    /// Plans the cgroup of container `id`; `systemd` asks for it to be made by systemd (`--systemd-cgroup`).
-    pub fn new(linux: Option<&Linux>, id: &str, layout: Layout, systemd: bool) -> Result<CgroupPlan> {
-        if systemd {
-            return Err(Error::new("cgroups made by systemd are not supported")
-                .hint("leave out --systemd-cgroup and --cgroup-manager systemd, and give linux.cgroupsPath as a path"));
-        }
+    /// Plans the cgroup of container `id`, which is made by systemd on `request` (`--systemd-cgroup`).
+    pub fn new(
+        linux: Option<&Linux>,
+        id: &str,
+        layout: Layout,
+        request: Option<&systemd::Request>,
+    ) -> Result<CgroupPlan> {
         let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
         let resources = linux.and_then(|linux| linux.resources().as_ref());
         let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
-        Ok(CgroupPlan {
-            path: CgroupPath::new(path, id).field(|| "linux.cgroupsPath".into())?,
-            writes: resources.map(|resources| writes(resources, layout)).transpose()?.unwrap_or_default(),
-            devices: DeviceFilter::new(&Policy::new(rules)?, !rules.is_empty(), layout)?,
-            owner: None,
-        })
+        let writes = resources.map(|resources| writes(resources, layout)).transpose()?.unwrap_or_default();
+        let path = match (request, layout) {
+            (None, _) => CgroupPath::new(path, id).field(|| "linux.cgroupsPath".into())?,
+            (Some(request), Layout::V2) => CgroupPath::Unit(systemd::Unit::new(path, &writes, request)?),
+            (Some(_), _) => {
+                let what = "systemd makes cgroups of version 2 only, and those of this host are of version 1";
+                return Err(Error::new(what).hint("leave out --systemd-cgroup"));
+            }
+        };
+        let devices = DeviceFilter::new(&Policy::new(rules)?, !rules.is_empty(), layout)?;
+        Ok(CgroupPlan { path, writes, devices, owner: None })
     }
 }
 

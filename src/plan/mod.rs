@@ -26,7 +26,7 @@ use crate::host::Host;
 use crate::spec::Spec;
 use crate::sys::mount::{Attributes, attr};
 use crate::sys::ns::Ns;
-use cgroup::{CgroupPlan, Layout};
+use cgroup::{CgroupPlan, Layout, systemd};
 use hooks::Hooks;
 use mount_idmap::Owners;
 use mount_label::Label;
@@ -139,6 +139,15 @@ impl Plan {
             process.caps.limit(host.permitted, &mut warnings);
         }
         check_ids(&process, &namespaces)?;
+        let systemd = systemd::Request {
+            id: &options.id,
+            annotations: &spec.annotations,
+            user: host.euid != 0 || host.in_userns,
+        };
+        let systemd = Some(&systemd).filter(|_| options.systemd_cgroup);
+        let mut cgroup = CgroupPlan::new(Some(linux), &options.id, layout, systemd)?;
+        cgroup.owner =
+            cgroup_owner(&namespaces, &mounts, process.uid, layout).filter(|uid| *uid != host.euid);
         Ok(Plan {
             root: Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?,
             devices: rootfs::devices(
@@ -155,7 +164,7 @@ impl Plan {
             domainname: uts_name(spec.domainname.as_deref(), "domainname", &namespaces)?,
             sysctl: sysctl::plan(linux, &namespaces, spec.domainname.is_some())?,
             net_devices: net::plan(linux, &namespaces, host)?,
-            cgroup: CgroupPlan::new(Some(linux), &options.id, layout, options.systemd_cgroup)?,
+            cgroup,
             rdt: rdt::plan(linux, &options.id)?,
             seccomp: linux
                 .seccomp()
@@ -191,6 +200,19 @@ fn check_ids(process: &Process, namespaces: &Namespaces) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The user of the host that the container's cgroup belongs to: the one of its process, where the container sees its own cgroups only
+/// and may write to them (runtime-spec, config-linux.md, "Cgroup ownership"). In version 1 that would not be safe.
+fn cgroup_owner(namespaces: &Namespaces, mounts: &[MountStep], uid: u32, layout: Layout) -> Option<u32> {
+    let is_its_tree = |mount: &&MountStep| {
+        mount.kind == MountKind::Cgroup && mount.destination == Path::new("sys/fs/cgroup")
+    };
+    let writable = mounts.iter().rfind(is_its_tree)?.attributes.set & attr::RDONLY == 0;
+    if !writable || layout != Layout::V2 || !namespaces.new.has(Ns::Cgroup) || namespaces.joins(Ns::User) {
+        return None;
+    }
+    namespaces.host_uid(uid)
 }
 
 /// Host and domain name: the kernel takes 64 bytes

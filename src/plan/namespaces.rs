@@ -127,6 +127,17 @@ impl Namespaces {
     pub fn maps_gid(&self, id: u32) -> bool {
         maps(&self.gid_map, id)
     }
+
+    /// The id outside of the container that a user id of the container is; `None` for one that is not mapped.
+    pub fn host_uid(&self, id: u32) -> Option<u32> {
+        if self.uid_map.is_empty() {
+            return Some(id);
+        }
+        self.uid_map.iter().find_map(|map| {
+            let offset = id.checked_sub(map.container).filter(|offset| *offset < map.size)?;
+            map.host.checked_add(offset)
+        })
+    }
 }
 
 fn maps(map: &[IdMap], id: u32) -> bool {

@@ -5,7 +5,7 @@ use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState};
 use super::init::{self, Init};
 use super::{idmap, listener, program, start};
-use crate::cgroup::{Cgroup, View};
+use crate::cgroup::{Birthplace, Cgroup, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::net::{self, Moved};
@@ -161,7 +161,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
-    let cgroup_fd = cgroup.create(&plan.cgroup)?;
+    let Birthplace { unified: cgroup_fd, placeholder } = cgroup.create(&plan.cgroup)?;
     let groups = NewGroups { cgroup, rdt, kept: false };
     if let (Some(rdt), Some(plan)) = (rdt, &plan.rdt) {
         rdt.create(plan)?;
@@ -233,6 +233,8 @@ pub fn create(request: Request) -> Result<NewInit> {
     drop(init);
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
+    // Init is in the cgroup now.
+    drop(placeholder);
     let entered = equip(plan, host, cgroup, pid)?;
     rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     channel.send(ToInit::Go)?;

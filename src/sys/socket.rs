@@ -9,7 +9,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A pair of connected sockets that keep messages apart (`SOCK_SEQPACKET`).
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
@@ -99,14 +99,30 @@ pub fn accept(socket: BorrowedFd) -> Result<OwnedFd> {
         .called(|| format!("accept4({})", shown(socket)))
 }
 
+/// Connects to the stream socket of a path of the host, or an abstract one (`@name`). Neither this nor a later write to it waits for a
+/// server that doesn't react beyond the deadline.
+pub fn connect_stream_until(path: &Path, deadline: Instant) -> Result<OwnedFd> {
+    let socket = new_socket(rx::SocketType::STREAM, rx::SocketFlags::empty())?;
+    // No time at all would mean "for ever".
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    limit_sends(&socket, left)?;
+    connect_named(&socket, path)?;
+    Ok(socket)
+}
+
 /// Connects to the stream socket of a path of the host, as a console socket is one. Whoever listens there may be busy for
 /// [`PATIENCE`], then it is `EAGAIN`.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
     let socket = new_socket(rx::SocketType::STREAM, rx::SocketFlags::empty())?;
-    rx::sockopt::set_socket_timeout(&socket, rx::sockopt::Timeout::Send, Some(PATIENCE))
-        .called(|| "setsockopt(SO_SNDTIMEO)".into())?;
+    limit_sends(&socket, PATIENCE)?;
     connect_path(&socket, path)?;
     Ok(socket)
+}
+
+/// Connecting and sending end after this time.
+fn limit_sends(socket: &OwnedFd, time: Duration) -> Result<()> {
+    rx::sockopt::set_socket_timeout(socket, rx::sockopt::Timeout::Send, Some(time))
+        .called(|| "setsockopt(SO_SNDTIMEO)".into())
 }
 
 /// A datagram socket with the file `name` in a directory, which everybody may write to.
@@ -122,15 +138,20 @@ pub fn bind_datagram(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
 /// A datagram socket connected to the one of a path of the host; a path that begins with `@` is abstract, as systemd writes it.
 pub fn connect_datagram(path: &Path) -> Result<OwnedFd> {
     let socket = new_socket(rx::SocketType::DGRAM, rx::SocketFlags::empty())?;
+    connect_named(&socket, path)?;
+    Ok(socket)
+}
+
+/// Connects to a path, or with `@` before it to a name of the abstract namespace.
+fn connect_named(socket: &OwnedFd, path: &Path) -> Result<()> {
     match path.as_os_str().as_encoded_bytes() {
         [b'@', name @ ..] => {
             let call = || format!("connect({path:?})");
             let address = rx::SocketAddrUnix::new_abstract_name(name).called(call)?;
-            rx::connect(&socket, &address).called(call)?;
+            rx::connect(socket, &address).called(call)
         }
-        _ => connect_path(&socket, path)?,
+        _ => connect_path(socket, path),
     }
-    Ok(socket)
 }
 
 /// Connects by way of the directory, because the path may be longer than an address.

@@ -223,6 +223,40 @@ fn a_writable_cgroup_mount_lets_the_container_make_its_own() {
 }
 
 #[test]
+fn a_cgroup_that_the_container_may_write_to_is_its_users() {
+    use std::os::unix::fs::MetadataExt;
+    requires!(Need::CgroupV2, Need::UserNamespace);
+    // (the mount's option, a cgroup namespace of its own, the process's user, the owner)
+    for (option, namespace, uid, owner) in
+        [("rw", true, 0, 100_000), ("rw", true, 7, 100_007), ("ro", true, 0, 0), ("rw", false, 0, 0)]
+    {
+        let b = Bundle::idle().view(View::V2).user_namespace().set("/process/user/uid", uid);
+        let b = b.mount("/sys", "sysfs", "sysfs", &["ro"]);
+        let b = b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", option]);
+        let b = if namespace { b.namespace("cgroup") } else { b };
+        b.create().ok();
+        let cgroup = cgroups(&b, View::V2).remove(0);
+        let owners = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+            .map(|file| fs::metadata(cgroup.join(file)).unwrap().uid());
+        assert_eq!(owners, [owner; 4], "{option} {namespace}");
+        // What would let it out of its limits is not given away.
+        let others =
+            ["cgroup.freeze", "cgroup.max.depth"].map(|file| fs::metadata(cgroup.join(file)).unwrap().uid());
+        assert_eq!(others, [0; 2]);
+    }
+    let script =
+        "mkdir /sys/fs/cgroup/own && echo $$ > /sys/fs/cgroup/own/cgroup.procs && cat /proc/self/cgroup";
+    let b = Bundle::sh(script).view(View::V2).user_namespace().namespace("cgroup").mount(
+        "/sys",
+        "sysfs",
+        "sysfs",
+        &["ro"],
+    );
+    let out = b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]).run().ok();
+    assert!(out.lines().iter().any(|line| line.ends_with(":/own")), "{out}");
+}
+
+#[test]
 fn a_cgroup_mount_in_a_user_namespace() {
     requires!(Need::UserNamespace);
     for view in views() {

@@ -53,5 +53,6 @@ mod seccomp_effects;
 mod seccomp_explain;
 mod seccomp_listener;
 mod signals;
+mod systemd;
 mod terminal;
 mod update;

@@ -16,6 +16,8 @@ pub enum Need {
     Controller(&'static str),
     /// A controller of cgroup v2.
     V2Controller(&'static str),
+    /// systemd as the host's init, and its cgroups of version 2.
+    Systemd,
     TimeNamespace,
     UserNamespace,
     /// Real-time scheduling.
@@ -41,6 +43,10 @@ impl Need {
             Need::CgroupV2 => any(true),
             Need::Controller(name) => place_of(name, View::from_env()).is_some(),
             Need::V2Controller(name) => place_of(name, View::V2).is_some(),
+            Need::Systemd => {
+                Path::new("/run/systemd/system").exists()
+                    && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+            }
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::RealTime => real_time(),
@@ -85,6 +91,7 @@ impl std::fmt::Display for Need {
             Need::CgroupV2 => write!(f, "cgroup v2"),
             Need::Controller(name) => write!(f, "the cgroup controller {name}"),
             Need::V2Controller(name) => write!(f, "the controller {name} of cgroup v2"),
+            Need::Systemd => write!(f, "systemd, with cgroup v2"),
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),

@@ -1,0 +1,94 @@
+//! Limits as properties of a unit.
+
+use super::super::{IfMissing, Write};
+use super::{Property, Value};
+
+/// The properties that say the same as values for the files of cgroup v2, as far as systemd has any. A value in a form that it
+/// would not take is left out: what counts is the file.
+pub fn limits(writes: &[Write]) -> Vec<Property> {
+    let mut properties: Vec<Property> = Vec::new();
+    for property in writes.iter().flat_map(of_write) {
+        // The last one counts, as of the files.
+        properties.retain(|other| other.name != property.name);
+        properties.push(property);
+    }
+    properties
+}
+
+fn of_write(write: &Write) -> Vec<Property> {
+    if write.file == "cpu.max" {
+        return cpu_max(&write.value).unwrap_or_default();
+    }
+    let value = write.value.as_str();
+    let property = match (write.file.as_str(), &write.if_missing) {
+        ("memory.max", _) => bytes("MemoryMax", value),
+        ("memory.high", _) => bytes("MemoryHigh", value),
+        ("memory.low", _) => bytes("MemoryLow", value),
+        ("memory.min", _) => bytes("MemoryMin", value),
+        ("memory.swap.max", _) => bytes("MemorySwapMax", value),
+        ("pids.max", _) => bytes("TasksMax", value),
+        ("cpu.weight", _) => weight("CPUWeight", value),
+        ("io.weight", _) => weight("IOWeight", value.strip_prefix("default ").unwrap_or(value)),
+        ("io.bfq.weight", IfMissing::Write { value, .. }) => weight("IOWeight", value),
+        ("cpuset.cpus", _) => mask("AllowedCPUs", value),
+        ("cpuset.mems", _) => mask("AllowedMemoryNodes", value),
+        _ => None,
+    };
+    property.into_iter().collect()
+}
+
+/// systemd's word for "max" of any limit, and of a quota.
+const INFINITY: u64 = u64::MAX;
+
+fn bytes(name: &str, value: &str) -> Option<Property> {
+    let limit = if value == "max" { INFINITY } else { value.parse().ok()? };
+    Some(Property::new(name, Value::Uint64(limit)))
+}
+
+fn weight(name: &str, value: &str) -> Option<Property> {
+    let weight = value.parse().ok().filter(|weight| (1..=10_000).contains(weight))?;
+    Some(Property::new(name, Value::Uint64(weight)))
+}
+
+/// `QUOTA [PERIOD]` in microseconds. systemd has the quota as microseconds of each second, and keeps it as a whole
+/// percentage: rounded up here, for it would round it down.
+fn cpu_max(value: &str) -> Option<Vec<Property>> {
+    const PERCENT: u64 = 10_000;
+    let mut words = value.split_whitespace();
+    let quota = words.next()?;
+    let period: u64 = words.next().map_or(Some(100_000), |word| word.parse().ok())?;
+    let each_second = match quota {
+        "max" => INFINITY,
+        quota => {
+            let quota: u64 = quota.parse().ok()?;
+            let exact = quota.checked_mul(1_000_000)?.checked_div(period)?;
+            exact.checked_next_multiple_of(PERCENT)?.max(PERCENT)
+        }
+    };
+    Some(vec![
+        Property::new("CPUQuotaPerSecUSec", Value::Uint64(each_second)),
+        Property::new("CPUQuotaPeriodUSec", Value::Uint64(period)),
+    ])
+}
+
+/// More processors than any kernel is built for.
+const MOST: usize = 1 << 16;
+
+/// A list like `0-3,8` as a mask, the lowest eight in the first byte.
+fn mask(name: &str, list: &str) -> Option<Property> {
+    let mut mask: Vec<u8> = Vec::new();
+    for range in list.split(',').map(str::trim) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if last >= MOST || first > last {
+            return None;
+        }
+        for i in first..=last {
+            if mask.len() <= i / 8 {
+                mask.resize(i / 8 + 1, 0);
+            }
+            mask[i / 8] |= 1 << (i % 8);
+        }
+    }
+    Some(Property::new(name, Value::Bytes(mask)))
+}
