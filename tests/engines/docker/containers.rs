@@ -59,7 +59,7 @@ fn a_container_in_the_background_lives_its_life() {
     c.cmd("restart -t 0", "").ok();
     assert_eq!(c.inspect(".State.Status"), "running");
     c.cmd("kill -s USR1", "").ok();
-    assert_eq!(c.cmd("wait", "& docker kill -s 9 life").ok().lines().last(), Some(&"137"));
+    assert_eq!(c.cmd("wait", "& docker kill -s 9 life >/dev/null; wait").ok().lines().last(), Some(&"137"));
     c.remove();
 }
 
