@@ -27,6 +27,11 @@ impl Moments {
         let nanoseconds = u64::try_from(self.longest.as_nanos()).unwrap().max(1);
         Duration::from_nanos(self.state % nanoseconds)
     }
+
+    /// Follows a machine that has become busier or idler since: the command was killed at this moment, or was over by then.
+    fn learn(&mut self, moment: Duration, killed: bool) {
+        self.longest = if killed { self.longest + self.longest / 50 } else { moment + moment / 10 };
+    }
 }
 
 /// Kills a command a moment after it was begun; tells whether that was before its end.
@@ -80,6 +85,7 @@ fn storm_of_creates(seed: u64) {
         let moment = moments.next();
         let was_killed = kill_after(&b, &b.with_bundle("create", &[]), moment);
         killed += u32::from(was_killed);
+        moments.learn(moment, was_killed);
         if was_killed && !ends_within_a_second(&b.id) {
             // The creator was done but for its own end: then the container is whole.
             assert_eq!(b.status(), "created", "killed after {moment:?} of {took:?}");

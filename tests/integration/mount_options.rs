@@ -220,3 +220,19 @@ fn in_a_user_namespace_locked_flags_stay_and_others_are_set() {
         assert_eq!(mount.has("ro"), point != "/m/ro/sub", "{mount:?}");
     }
 }
+
+#[test]
+fn an_option_of_a_file_system_has_no_effect_on_a_bind_and_is_named() {
+    let b = Bundle::sh(MOUNTINFO).prelude("mkdir $BASE/io/source");
+    let source = b.io().join("source").to_str().unwrap().to_owned();
+    // runc refuses it, crun says nothing.
+    let b = b.mount("/m", "bind", &source, &["bind", "nosuid", "size=1k"]);
+    let number = b.config["mounts"].as_array().unwrap().len() - 1;
+    let out = b.run().ok();
+    let mount =
+        out.stdout.lines().find(|line| line.contains(" /m ")).unwrap_or_else(|| panic!("no mount: {out}"));
+    assert!(mount.contains("nosuid") && !mount.contains("size=1k"), "{mount}");
+    let named =
+        out.stderr.contains(&format!("mounts[{number}].options[2]")) && out.stderr.contains("size=1k");
+    assert!(named, "{out}");
+}
