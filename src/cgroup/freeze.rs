@@ -99,6 +99,17 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Lifts what the container may have frozen by itself, in cgroups of version 1 below its own.
+    pub(super) fn let_go_below(&self) -> Result<()> {
+        let Some(freezer) = self.controller("freezer") else { return Ok(()) };
+        let mut left = file::children(&freezer.dir)?;
+        while let Some(dir) = left.pop() {
+            file::unless_gone(file::write(&dir.join("freezer.state"), "THAWED"))?;
+            left.extend(file::children(&dir)?);
+        }
+        Ok(())
+    }
+
     /// Whether the processes are frozen, or about to be.
     pub fn frozen(&self) -> Result<bool> {
         if let Some(unified) = self.unified()

@@ -23,10 +23,11 @@ impl Cgroup {
             Some(unified) if signal == signal::KILL => {
                 // The kernel does it, in one step that no fork escapes (since Linux 5.14).
                 file::unless_gone(file::write(&unified.dir.join("cgroup.kill"), "1"))?;
-                self.let_go()
+                self.let_go()?;
             }
-            _ => self.kill_each(signal, deadline),
+            _ => self.kill_each(signal, deadline)?,
         }
+        if signal == signal::KILL { self.let_go_below() } else { Ok(()) }
     }
 
     fn kill_each(&self, signal: i32, deadline: Instant) -> Result<()> {

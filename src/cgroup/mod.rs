@@ -25,6 +25,7 @@ mod update;
 
 pub use create::Birthplace;
 pub use events::Event;
+pub use file::described;
 pub use file::is_gone;
 pub use join::{Entrance, SubCgroup};
 

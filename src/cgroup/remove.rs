@@ -3,7 +3,9 @@
 use super::freeze::ask;
 use super::{Cgroup, Hierarchy, file};
 use crate::error::{Context, Error, Result};
-use crate::sys::{CallError, Errno};
+use crate::sys::file::{Interest, poll};
+use crate::sys::{CallError, Errno, pidfd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -25,14 +27,28 @@ fn remove(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
     if remove_dir(dir)? {
         return Ok(());
     }
-    if hierarchy.is_v2() && !file::wait_event(dir, "populated 0", deadline)? {
+    if !hierarchy.is_v2() {
+        wait_for_ends(dir, deadline)?;
+    } else if !file::wait_event(dir, "populated 0", deadline)? {
         return Err(still_there(dir));
     }
-    // Cgroup v1 doesn't tell when the last process is gone. In v2 someone may have come since, or have made another one below.
+    // Someone may have come since, or have made another one below; and in version 1 a process that has ended leaves a moment later.
     match ask(deadline, || Ok(remove_below(dir)?))? {
         true => Ok(()),
         false => Err(still_there(dir)),
     }
+}
+
+/// Cgroup v1 doesn't tell when the last process is gone, so each of them is waited for.
+fn wait_for_ends(dir: &Path, deadline: Instant) -> Result<()> {
+    let listed = file::pids_below(dir)?;
+    let opened: Vec<_> = listed.into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?))).collect();
+    // A number that means another process by now is not among them any more.
+    let members = file::pids_below(dir)?;
+    for (_, process) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
+        poll(&[(process.as_fd(), Interest::Read)], Some(deadline))?;
+    }
+    Ok(())
 }
 
 /// `rmdir(dir)`, which is `false` for one that is in use and `true` for one that is gone.

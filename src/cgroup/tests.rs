@@ -175,6 +175,25 @@ fn frozen_and_thawed() {
 }
 
 #[test]
+fn what_the_container_has_frozen_itself_dies_of_a_kill() {
+    for scratch in Scratch::all("frozen-below") {
+        let cgroup = &scratch.cgroup;
+        scratch.create("{}").unwrap();
+        let mut child = scratch.run("a/b", "exec sleep 1000");
+        for (below, file, frozen) in [("a/b", "freezer.state", "FROZEN"), ("a/b", "cgroup.freeze", "1")] {
+            for dir in scratch.dirs().map(|dir| dir.join(below)).filter(|dir| dir.join(file).exists()) {
+                file::write(&dir.join(file), frozen).unwrap();
+            }
+        }
+        cgroup.kill_all(signal::KILL, soon()).unwrap();
+        // Before the child is waited for, which would take for ever if it stayed frozen.
+        cgroup.destroy(soon()).unwrap();
+        child.wait().unwrap();
+        assert!(scratch.dirs().all(|dir| !dir.exists()));
+    }
+}
+
+#[test]
 fn a_freeze_that_takes_too_long_is_undone() {
     for scratch in Scratch::all("late") {
         let cgroup = &scratch.cgroup;

@@ -2,6 +2,7 @@
 
 use super::create::hook_state;
 use super::{Container, StateDir, Status, check_id};
+use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::hooks::{Hook, Hooks};
@@ -53,19 +54,21 @@ impl Container {
             return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
         }
         let deadline = Instant::now() + PATIENCE;
-        let cgroup = &self.state.cgroup;
+        let own = &self.state.cgroup;
         if let Some(init) = self.state.open_init()? {
             pidfd::send_signal(init.as_fd(), signal::KILL)?;
-            cgroup.kill_all(signal::KILL, deadline)?;
+            own.kill_all(signal::KILL, deadline)?;
             if !file::poll(&[(init.as_fd(), Interest::Read)], Some(deadline))?[0] {
                 let seconds = PATIENCE.as_secs();
-                return Err(Error::new(format!("init did not die within {seconds} s of SIGKILL"))
+                let init: Vec<i32> = self.state.init.iter().map(|init| init.pid).collect();
+                let init = cgroup::described(&init);
+                return Err(Error::new(format!("init did not die within {seconds} s of SIGKILL: {init}"))
                     .hint("a process in state D waits for a device or network file system"));
             }
         } else {
-            cgroup.kill_all(signal::KILL, deadline)?;
+            own.kill_all(signal::KILL, deadline)?;
         }
-        cgroup.destroy(deadline)?;
+        own.destroy(deadline)?;
         if let Some(rdt) = &self.state.rdt {
             rdt.remove()?;
         }
