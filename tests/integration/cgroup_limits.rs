@@ -303,7 +303,7 @@ fn a_limit_without_its_controller_is_refused() {
         ("net_cls", "linux.resources.network.classID", json!({"network": {"classID": 1_048_577}})),
         (
             "net_prio",
-            "linux.resources.network.priorities[0]",
+            "linux.resources.network.priorities",
             json!({"network": {"priorities": [{"name": "lo", "priority": 5}]}}),
         ),
         ("rdma", "linux.resources.rdma", json!({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 100}}})),
