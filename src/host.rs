@@ -32,10 +32,6 @@ const LAST_OF_5_9: u8 = 40;
 impl Host {
     /// Asks the kernel, in four system calls.
     pub fn probe() -> Result<Host> {
-        let userns = std::fs::metadata("/proc/self/ns/user").map_err(|error| {
-            Error::from(CallError { call: "stat(\"/proc/self/ns/user\")".into(), errno: error.into() })
-                .hint("the runtime needs a mounted /proc")
-        })?;
         let mut last_cap = LAST_OF_5_9;
         while last_cap < 63 && cred::in_bounding_set(u32::from(last_cap) + 1)?.is_some() {
             last_cap += 1;
@@ -43,12 +39,21 @@ impl Host {
         let caps = cred::capabilities()?;
         Ok(Host {
             euid: cred::euid(),
-            in_userns: userns.ino() != INITIAL_USERNS,
+            in_userns: in_userns()?,
             can_mount: caps.effective & SYS_ADMIN != 0,
             last_cap,
             permitted: caps.permitted,
         })
     }
+}
+
+/// Whether the runtime is in a user namespace other than the initial one.
+pub fn in_userns() -> Result<bool> {
+    let userns = std::fs::metadata("/proc/self/ns/user").map_err(|error| {
+        Error::from(CallError { call: "stat(\"/proc/self/ns/user\")".into(), errno: error.into() })
+            .hint("the runtime needs a mounted /proc")
+    })?;
+    Ok(userns.ino() != INITIAL_USERNS)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub use mounts::{add as add_mounts, remove as remove_mounts};
 pub use state::{InitProcess, State, Status};
 
 use crate::error::{Context, Error, Result};
+use crate::host;
 use crate::spec::Spec;
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,9 +53,15 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Where containers are on record unless `--root` says otherwise: a directory in memory, of root or of the user.
 pub fn default_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if cred::euid() != 0 => Path::new(&dir).join("orlop"),
+        Some(dir) if cred::euid() != 0 || is_users_root() => Path::new(&dir).join("orlop"),
         _ => PathBuf::from("/run/orlop"),
     }
+}
+
+/// Whether this is an ordinary user who is root in a user namespace of his own only, as below rootless Podman. It is told from the
+/// namespace of a whole machine by what runc looks at, too: who the environment says that he is.
+fn is_users_root() -> bool {
+    std::env::var_os("USER").is_none_or(|user| user != "root") && host::in_userns().unwrap_or(false)
 }
 
 /// An id is one file name, of characters that need no quoting anywhere.

@@ -3,6 +3,7 @@
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Command;
 
 /// Grants the user subordinate ids, in the private mount namespace only; he is in every passwd file.
 const GRANT: &str = "echo nobody:200000:65536 > $BASE/subid
@@ -75,6 +76,23 @@ fn the_state_is_kept_where_the_user_has_his_runtime_files() {
     assert!(!b.state_root().join(&b.id).exists());
     b.delete_force().ok();
     assert!(!root.join("orlop").join(&b.id).exists());
+}
+
+#[test]
+fn root_of_a_namespace_is_the_user_that_he_was() {
+    requires!(Need::Root, Need::UserNamespace);
+    let b = Bundle::idle();
+    let run = b.io().join("run");
+    // What a creator leaves that is killed at its first step; the id is no other test's.
+    let left = run.join("orlop").join(&b.id);
+    for (user, found) in [("root", false), ("someone", true)] {
+        fs::create_dir_all(&left).unwrap();
+        let mut delete = Command::new("unshare");
+        delete.args(["--user", "--map-root-user"]).arg(runtime()).args(["delete", "--force", &b.id]);
+        delete.env("XDG_RUNTIME_DIR", &run).env("USER", user);
+        assert!(delete.status().unwrap().success());
+        assert_eq!(!left.exists(), found, "{user}");
+    }
 }
 
 #[test]
