@@ -28,6 +28,8 @@ struct Changed {
     file: File,
     /// What it was before, as the file takes it.
     before: String,
+    /// What comes to the same: a cpuset of version 2 without a list goes by this one, and gets no empty list while processes are in it.
+    instead: Option<String>,
 }
 
 impl Updated {
@@ -47,7 +49,8 @@ impl Drop for Updated {
         let failed = |changed: &Changed| changed.put(&changed.before).is_err();
         let again: Vec<Changed> = self.values.drain(..).rev().filter(failed).collect();
         for changed in again {
-            if let Err(error) = changed.put(&changed.before) {
+            let Err(error) = changed.put(&changed.before) else { continue };
+            if changed.instead.as_ref().is_none_or(|instead| changed.put(instead).is_err()) {
                 // The error that led here is the one to report.
                 log::line(Level::Warning, &format!("put back what was before: {}", Error::from(error)));
             }
@@ -67,7 +70,10 @@ impl Cgroup {
         }
         let mut updated = Updated::default();
         let mut again = Vec::new();
-        for write in &change.writes {
+        // What an empty cpuset becomes can't be undone to the letter, so it comes when nothing else is left that could be refused.
+        let (last, first): (Vec<_>, Vec<_>) =
+            change.writes.iter().partition(|write| write.file.starts_with("cpuset."));
+        for write in first.into_iter().chain(last) {
             // A value may have to fit to another one that is written after it, as in `Cgroup::write`.
             match self.change(write, &mut updated) {
                 Err(error) if error.errno() == Some(Errno::EINVAL) => again.push(write),
@@ -93,10 +99,16 @@ impl Cgroup {
             }
             (opened, _) => opened,
         };
-        let file = opened.map_err(|error| failed(error, &path))?;
-        let all = read(&file, &path)?;
+        let opened = opened.map_err(|error| failed(error, &path))?;
+        let all = read(&opened, &path)?;
         let before = former(&path, &all, value);
-        let changed = Changed { path, file, before };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let instead = if before.is_empty() && name.starts_with("cpuset.") {
+            file::read(&path.with_file_name(format!("{name}.effective"))).ok()
+        } else {
+            None
+        };
+        let changed = Changed { path, file: opened, before, instead };
         changed.put(value).map_err(|error| failed(error, &changed.path))?;
         log::line(Level::Debug, &format!("{}: {} -> {value}", write.file, changed.before));
         let held = changed.check(value).map_err(|error| error.field(write.field.as_str()));
