@@ -34,8 +34,9 @@ impl Notify {
     /// Waits until the container is ready or its init, given by id and pidfd, has ended.
     pub fn wait(&self, init: (i32, BorrowedFd)) -> Result<()> {
         loop {
-            let ready = file::poll(&[(self.socket.as_fd(), Interest::Read), (init.1, Interest::Read)], None)?;
-            if !ready[0] || self.pass_on(init.0)? {
+            // The kernel looks at them in this order: what was said before the end is there when the end has been seen.
+            let ready = file::poll(&[(init.1, Interest::Read), (self.socket.as_fd(), Interest::Read)], None)?;
+            if !ready[1] || self.pass_on(init.0)? {
                 return Ok(());
             }
         }
