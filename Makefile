@@ -57,7 +57,7 @@ $(BUILT): FORCE
 	cargo build --release $(CARGOFLAGS)
 
 # The completions of bash, zsh and fish, out of the definition of the command line. They run here and nowhere else.
-$(COMPLETIONS): $(wildcard src/cli.rs src/cli/*.rs tools/completions/src/*.rs)
+$(COMPLETIONS): $(wildcard src/cli.rs src/cli/*.rs src/time.rs tools/completions/src/*.rs)
 	mkdir -p $@
 	cargo run $(CARGOFLAGS) -q --manifest-path tools/completions/Cargo.toml --target-dir $(TARGET_DIR)/tools -- $@
 	touch $@

@@ -10,6 +10,11 @@ mod orlop {
     pub mod cli;
 }
 
+/// What the command line reads durations with.
+#[path = "../../../src/time.rs"]
+#[allow(dead_code)]
+mod time;
+
 /// Stands for the runtime's own `log`, of which the command line has this one type.
 mod log {
     /// The form of the lines.
