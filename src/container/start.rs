@@ -46,11 +46,14 @@ impl Container {
 
     /// The same for a command that ends then: it stays until the container is ready, if somebody wants to know.
     pub fn start_detached(&self) -> Result<()> {
-        let Some(notify) = self.start()? else { return Ok(()) };
-        let init = self.state.init.map(|init| init.pid).zip(self.state.open_init()?);
-        match &init {
-            Some((pid, pidfd)) => notify.wait((*pid, pidfd.as_fd())),
-            None => Ok(()),
+        // Opened before it can end: what it says right before still counts.
+        let init = match notify_socket() {
+            Some(_) => self.state.init.map(|init| init.pid).zip(self.state.open_init()?),
+            None => None,
+        };
+        match (self.start()?, &init) {
+            (Some(notify), Some((pid, pidfd))) => notify.wait((*pid, pidfd.as_fd())),
+            _ => Ok(()),
         }
     }
 }

@@ -35,8 +35,9 @@ pub fn is_waiting(state_dir: BorrowedFd) -> Result<bool> {
 pub fn start(state_dir: BorrowedFd, init: BorrowedFd) -> Result<()> {
     let socket = socket::connect_at(state_dir, SOCKET)?;
     socket::send(socket.as_fd(), WORD, &[])?;
-    let ready = file::poll(&[(socket.as_fd(), Interest::Read), (init, Interest::Read)], None)?;
-    if !ready[0] {
+    // The kernel looks at them in this order: if init has executed the program and ended, the socket is seen to be closed.
+    let ready = file::poll(&[(init, Interest::Read), (socket.as_fd(), Interest::Read)], None)?;
+    if !ready[1] {
         return Err(Error::new("the container's init ended before it was started"));
     }
     let message = match socket::receive(socket.as_fd(), 64 << 10) {
