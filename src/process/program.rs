@@ -7,9 +7,10 @@ use crate::plan::capabilities::Caps;
 use crate::plan::process::{Process, Rlimit};
 use crate::plan::seccomp::{Before, Seccomp};
 use crate::security;
+use crate::sys::path::Node;
 use crate::sys::proc::Proc;
 use crate::sys::process::{self, CStrings};
-use crate::sys::{CallError, Errno, cred, file, keyring, path, schedule, signal};
+use crate::sys::{CallError, Errno, cred, file, keyring, path, schedule, signal, tty};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -180,12 +181,14 @@ fn check_cwd(cwd: &Path) -> Result<()> {
     Err(Error::new(format!("{} is not inside the container's root", cwd.display())).field("process.cwd"))
 }
 
-/// Gives the standard streams to the user, so that programs can open `/dev/stdout` again. What is not ours to give stays.
+/// Gives the standard streams to the user, so that programs can open `/dev/stdout` again. What is not ours to give stays, and so does
+/// a device that is no terminal: it is the host's, and all others who use it see its owner, too.
 fn give_stdio(uid: u32) -> Result<()> {
     for stream in file::stdio() {
-        // A closed stream has nobody to give it to; the null device is everybody's.
+        // A closed stream has nobody to give it to.
         let Ok(stat) = file::stat(stream) else { continue };
-        if stat.uid == uid || stat.rdev == (1, 3) {
+        let is_device = matches!(stat.node(), Some(Node::Char | Node::Block));
+        if stat.uid == uid || (is_device && !tty::is_terminal(stream)) {
             continue;
         }
         match file::set_owner(stream, uid, None) {

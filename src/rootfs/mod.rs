@@ -85,7 +85,7 @@ impl<'a> Rootfs<'a> {
             device::put(self.root.as_fd(), &mut places, step, source).field(|| step.field.clone())?;
         }
         for (link, target) in &self.plan.links {
-            device::link(&mut places, link, target)?;
+            device::link(self.root.as_fd(), &mut places, link, target)?;
         }
         places.leave_open();
         Ok(())

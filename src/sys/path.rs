@@ -99,6 +99,11 @@ pub fn find(root: BorrowedFd, path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether what a path inside `root` names is on the same mount as `root`; a link at the end is not followed.
+pub fn is_on_mount(root: BorrowedFd, path: &Path) -> bool {
+    try_openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT | ResolveFlags::NO_XDEV).is_ok()
+}
+
 /// A directory inside `root`, made with mode 0755 together with those above it where they don't exist.
 /// A dangling symbolic link on the way is followed, and what it names is made, inside the root.
 pub fn make_dirs(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
@@ -250,13 +255,6 @@ impl Place<'_> {
             Err(rustix::io::Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno).called(call),
         }
-    }
-
-    /// Gives it to a user and group.
-    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::chownat(self.dir, self.name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            .called(|| format!("fchownat({})", self.shown()))
     }
 
     /// Removes what has the name: a file, a link or an empty directory.

@@ -107,6 +107,16 @@ fn the_user_has_exactly_the_configured_ids() {
 }
 
 #[test]
+fn standard_streams_become_the_users_but_devices_stay_the_hosts() {
+    requires!(Need::Root, Need::Program("mknod"));
+    let b = Bundle::sh("stat -L -c %u /proc/self/fd/0 /proc/self/fd/1")
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}))
+        .prelude("cd $BASE; [ -e zero ] || mknod zero c 1 5; exec <zero");
+    assert_eq!(b.run().ok().lines(), ["0", "1000"]);
+    assert_eq!(fs::metadata(b.base().join("zero")).unwrap().uid(), 0);
+}
+
+#[test]
 fn no_group_of_the_runtime_is_inherited() {
     requires!(Need::Program("setpriv"));
     let b =

@@ -3,7 +3,7 @@
 use crate::harness::{Bundle, Need, requires};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 #[test]
 fn the_root_is_the_rootfs_and_nothing_of_the_host() {
@@ -160,6 +160,53 @@ fn a_configured_device_replaces_a_default_one() {
     let b = Bundle::sh("stat -c '%a %u:%g %t:%T' /dev/zero")
         .push("/linux/devices", json!({"path": "/dev/zero", "type": "c", "major": 1, "minor": 7, "fileMode": 0o600, "uid": 1, "gid": 2}));
     assert_eq!(b.run().ok().lines(), ["600 1:2 1:7"]);
+}
+
+// runc and crun take whatever is there for the device.
+#[test]
+fn what_is_the_hosts_is_neither_changed_nor_replaced() {
+    requires!(Need::Root, Need::Program("mknod"));
+    let device = |name: &str, minor: u32| {
+        let device = json!({"path": format!("/host/{name}"), "type": "c", "major": 1, "minor": minor});
+        let mine = json!({"fileMode": 0o600, "uid": 12, "gid": 34});
+        let members = [device, mine].into_iter().flat_map(|part| part.as_object().unwrap().clone());
+        serde_json::Value::Object(members.collect())
+    };
+    let b = Bundle::sh("stat -c '%n %a %u:%g' /host/zero").prelude(
+        "cd $BASE/io; [ -e zero ] || { mknod -m 644 zero c 1 5; mknod other c 1 7; echo text >text; }; cd $BASE",
+    );
+    let io = b.io().to_str().unwrap().to_owned();
+    let mut b = b.mount("/host", "bind", &io, &["bind"]).push("/linux/devices", device("zero", 5));
+    assert_eq!(b.run().ok().stdout, "/host/zero 644 0:0\n");
+    for name in ["other", "text"] {
+        b = b.set("/linux/devices/0", device(name, 5));
+        b.run().fails(1, &["linux.devices[0]", &format!("/host/{name} exists")]).one_line();
+    }
+    let other = fs::metadata(b.io().join("other")).unwrap();
+    assert_eq!((other.uid(), other.rdev()), (0, rustix::fs::makedev(1, 7)));
+    assert_eq!(fs::read_to_string(b.io().join("text")).unwrap(), "text\n");
+    b.assert_nothing_left();
+}
+
+#[test]
+fn the_hosts_ptmx_stays_and_another_is_replaced() {
+    requires!(Need::Root, Need::Program("mknod"));
+    let b = Bundle::sh("stat -c %F /dev/ptmx; exec 3<>/dev/ptmx; ls /dev/pts").prelude(
+        "mkdir -p $BASE/dev; [ -e $BASE/dev/ptmx ] || mknod -m 666 $BASE/dev/ptmx c 5 2; mount --rbind $BASE/dev $ROOTFS/dev",
+    );
+    let b = b.without_mount("/dev");
+    let out = b.run().ok();
+    assert_eq!(out.lines()[..2], ["character special file", "0"], "{out}");
+    let b = Bundle::sh("readlink /dev/ptmx").without_mount("/dev").file("/dev/ptmx", "no device");
+    assert_eq!(b.run().ok().stdout, "pts/ptmx\n");
+}
+
+#[test]
+fn what_an_image_has_at_the_name_of_a_device_is_replaced() {
+    requires!(Need::Root);
+    let b = Bundle::sh("stat -c %t:%T /dev/zero /dev/full").without_mount("/dev").without_mount("/dev/pts");
+    let b = b.file("/dev/zero", "text\n").symlink("/dev/full", "zero");
+    assert_eq!(b.run().ok().lines(), ["1:5", "1:7"]);
 }
 
 #[test]
