@@ -288,10 +288,10 @@ pub struct Exec {
     /// Write the process's id to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// SELinux label of the process (not in this version)
+    /// SELinux label of the process
     #[arg(long, value_name = "LABEL", hide = true)]
     pub process_label: Option<String>,
-    /// AppArmor profile of the process (not in this version)
+    /// AppArmor profile of the process
     #[arg(long, value_name = "PROFILE", hide = true)]
     pub apparmor: Option<String>,
     /// Let the process gain no privileges by executing a program
@@ -365,6 +365,16 @@ pub struct Spec {
 /// Parses a command line.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(with_double_dashes(args.collect()))
+}
+
+/// The log that a command line names which can't be parsed as a whole.
+pub fn log_of(args: impl Iterator<Item = OsString>) -> (Option<PathBuf>, LogFormat) {
+    let partly = Cli::command().ignore_errors(true).try_get_matches_from(with_double_dashes(args.collect()));
+    let found = partly.ok().map(|found| {
+        let format = found.get_one::<LogFormat>("log_format").copied();
+        (found.get_one::<PathBuf>("log").cloned(), format.unwrap_or(LogFormat::Text))
+    });
+    found.unwrap_or((None, LogFormat::Text))
 }
 
 /// Long options may have a single dash (`-no-subreaper`), as callers that know runc's parser write them. Only what is the name of a

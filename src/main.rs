@@ -27,6 +27,7 @@ use clap::error::ErrorKind;
 use cli::{Command, Mounts};
 use error::{Context, Error, Result};
 use std::ffi::CStr;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use sys::entry::Arguments;
@@ -90,7 +91,7 @@ fn inherit(command: &Command) -> Result<()> {
 }
 
 fn fail(error: &Error, code: u8) -> u8 {
-    eprintln!("error: {error}");
+    say(&format!("error: {error}\n"));
     code
 }
 
@@ -119,22 +120,31 @@ fn describe(command: &Command) -> (String, u8) {
     (format!("{verb} {id}"), 1)
 }
 
-/// Help goes to stdout and is no error; what can't be parsed is one line.
+/// Tells the caller. If nobody listens, the exit code still does.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Help goes to stdout and is no error; what can't be parsed is one line, in the log too.
 fn usage(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{error}");
+            commands::print(&error.to_string());
             0
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{error}");
+            say(&error.to_string());
             1
         }
         kind => {
             let text = error.to_string();
             let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            let first = first.join(" ");
-            eprintln!("{first} (orlop --help lists commands and options)");
+            let first = format!("{} (orlop --help lists commands and options)", first.join(" "));
+            let (file, format) = cli::log_of(std::env::args_os());
+            if log::open(file.as_deref(), format.into(), false).is_ok() {
+                log::line(log::Level::Error, first.strip_prefix("error: ").unwrap_or(&first));
+            }
+            say(&format!("{first}\n"));
             if kind == ErrorKind::InvalidSubcommand { UNKNOWN_COMMAND } else { 1 }
         }
     }

@@ -81,7 +81,7 @@ pub struct Process {
     /// Its working directory.
     #[serde(default)]
     pub cwd: String,
-    /// Its capabilities; none at all if absent.
+    /// Its capabilities. If absent none at all, or those of the container for a process that `exec` adds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// Its resource limits.
@@ -200,7 +200,8 @@ impl Process {
         read_json(path)
     }
 
-    /// What confines the container's own process, and how it is scheduled, also holds for one that says nothing else.
+    /// What confines the container's own process, and how it is scheduled, also holds for one that says nothing else. Its resource
+    /// limits don't: as in runc, those are the caller's.
     pub fn inherit(&mut self, own: Process) {
         let empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
         if empty(&self.apparmor_profile) {
@@ -209,6 +210,8 @@ impl Process {
         if empty(&self.selinux_label) {
             self.selinux_label = own.selinux_label;
         }
+        self.capabilities = self.capabilities.take().or(own.capabilities);
+        self.oom_score_adj = self.oom_score_adj.or(own.oom_score_adj);
         self.scheduler = self.scheduler.take().or(own.scheduler);
         self.io_priority = self.io_priority.take().or(own.io_priority);
         self.exec_cpu_affinity = self.exec_cpu_affinity.take().or(own.exec_cpu_affinity);
@@ -230,7 +233,7 @@ pub fn read_mounts(path: &Path) -> Result<Vec<Mount>> {
     }
     let json = read_file(path)?;
     let read = if json.trim_ascii_start().first() == Some(&b'[') {
-        from_json(&json)
+        parse(&json)
     } else {
         from_json(&json).map(|holder: Holder| holder.mounts)
     };
@@ -265,8 +268,17 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Parses JSON; the error of a failure names the path of the culprit.
+/// Parses an object. serde alone would take an array of its members' values for one as well.
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
+    let parsed = parse(json)?;
+    match json.trim_ascii_start().first() {
+        Some(b'[') => Err(Error::new("an array where an object is expected")),
+        _ => Ok(parsed),
+    }
+}
+
+/// Parses JSON; the error of a failure names the path of the culprit.
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
     if json.starts_with(b"\xef\xbb\xbf") {
         return Err(Error::new("begins with a byte order mark").hint("save it as UTF-8 without BOM"));
     }
@@ -357,6 +369,12 @@ mod tests {
         for json in [&b"[]"[..], b"{\"ociVersion\": \"\xff\"}"] {
             assert!(Spec::parse(json).is_err());
         }
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let members = from_json::<Scheduler>(br#" ["SCHED_OTHER", 1, 0, [], 0, 0, 0]"#).unwrap_err();
+        assert_eq!(members.to_string(), "an array where an object is expected");
     }
 
     #[test]

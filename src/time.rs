@@ -1,4 +1,4 @@
-//! Points in time as text ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339), UTC, nanoseconds).
+//! Time as text: points ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339), UTC, nanoseconds) and lengths.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -57,10 +57,10 @@ pub struct Update {
     /// Limit of processes and threads; -1 for none
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// Schema of Intel RDT for the L3 cache (not in this version)
+    /// Schema of Intel RDT for the L3 cache
     #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Schema of Intel RDT for memory bandwidth (not in this version)
+    /// Schema of Intel RDT for memory bandwidth
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
     /// The container

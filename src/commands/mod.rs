@@ -68,7 +68,7 @@ fn kill(container: &Container, args: &Kill) -> Result<u8> {
 }
 
 /// Prints what a command is asked for. A reader that has gone away is no failure of the command.
-fn print(text: &str) {
+pub fn print(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

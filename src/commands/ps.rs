@@ -1,19 +1,18 @@
 //! `ps`
 
 use crate::cli::{ListFormat, Ps};
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::error::{Error, Result};
 use std::process::Command;
 
 /// Lists the processes of a container, in the words of the host's ps(1).
 pub fn ps(container: &Container, args: &Ps) -> Result<u8> {
-    if container.status()? == Status::Stopped {
-        return Err(Error::new("container not running"));
-    }
     let pids = container.pids()?;
     if args.format == ListFormat::Json {
-        let json = serde_json::to_string(&pids).map_err(|error| Error::new(error.to_string()))?;
-        super::print(&json);
+        // Callers that know runc expect its word for an empty list.
+        let listed = Some(&pids).filter(|pids| !pids.is_empty());
+        let json = serde_json::to_string(&listed).map_err(|error| Error::new(error.to_string()))?;
+        super::print(&format!("{json}\n"));
         return Ok(0);
     }
     let options = if args.args.is_empty() { vec!["-ef".to_owned()] } else { args.args.clone() };
@@ -21,7 +20,9 @@ pub fn ps(container: &Container, args: &Ps) -> Result<u8> {
     let output =
         output.map_err(|error| Error::new(format!("run ps: {error}")).hint("--format json needs no ps"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // The rest of it is how to use ps.
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().find(|line| !line.is_empty()).unwrap_or("it failed without a word");
         return Err(Error::new(format!("ps {}: {said}", options.join(" "))));
     }
     super::print(&only(&String::from_utf8_lossy(&output.stdout), &pids)?);

@@ -13,9 +13,9 @@ use crate::process::attach::Attached;
 use crate::process::exec;
 use crate::spec;
 use crate::sys::ns::Ns;
-use crate::sys::pidfd::Exit;
-use crate::sys::socket;
-use std::os::fd::AsFd;
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::{signal, socket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 /// What the caller asked for.
@@ -91,13 +91,23 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
         root_ids: state.root_ids,
         console,
     })?;
+    announce(&options, pid, process.as_fd()).inspect_err(|_| {
+        // A process that the caller can't know of is not left to itself.
+        let _ = pidfd::send_signal(process.as_fd(), signal::KILL);
+        let _ = pidfd::wait(process.as_fd());
+    })?;
+    attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
+}
+
+/// Tells the caller which process it is, in the ways that were asked for.
+fn announce(options: &ExecOptions, pid: i32, process: BorrowedFd) -> Result<()> {
     if let Some(path) = &options.pid_file {
         write_pid_file(path, pid)?;
     }
-    if let Some(path) = &options.pidfd_socket {
-        send_pidfd(path, process.as_fd())?;
+    match &options.pidfd_socket {
+        Some(path) => send_pidfd(path, process),
+        None => Ok(()),
     }
-    attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
 }
 
 fn plan_options(container: &Container, options: &ExecOptions) -> plan::Options {

@@ -144,7 +144,7 @@ impl StateDir {
         self.fd.as_fd()
     }
 
-    /// Takes the lock, which `create`, `start`, `update` and `delete` hold while they work.
+    /// Takes the lock, which `create`, `start`, `update`, `mounts` and `delete` hold while they work.
     fn lock(&self) -> Result<()> {
         let deadline = Instant::now() + LOCK_PATIENCE;
         while !file::try_lock(self.fd())? {

@@ -30,7 +30,7 @@ pub struct Process {
     pub gid: u32,
     /// All of its supplementary groups.
     pub groups: Vec<u32>,
-    /// File mode creation mask; `None` keeps the caller's.
+    /// File mode creation mask; `None` is 0022.
     pub umask: Option<u32>,
     /// Its capabilities.
     pub caps: Caps,

@@ -76,32 +76,6 @@ fn a_state_root_that_does_not_exist_is_an_error_of_list() {
 }
 
 #[test]
-fn ps_as_json() {
-    let b = Bundle::sh("sleep 300 & echo ready; wait").up();
-    let out = b.cmd(&["ps", "--format", "json", &b.id]).ok();
-    let pids: Vec<i64> =
-        json_of(&out.stdout).as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
-    assert_eq!(pids.len(), 2, "{out}");
-    assert!(pids.contains(&i64::from(b.pid())), "{out}");
-    assert_eq!(json_of(&b.cmd(&["ps", "-f", "json", &b.id]).ok().stdout), json_of(&out.stdout));
-}
-
-#[test]
-fn ps_as_a_table() {
-    requires!(Need::Program("ps"));
-    let b = Bundle::sh("sleep 300 & echo ready; wait").up();
-    let pid = b.pid().to_string();
-    let out = b.cmd(&["ps", &b.id]).ok();
-    assert_eq!(out.stdout.lines().count(), 3, "{out}");
-    assert_eq!(out.lines()[0].split_whitespace().next(), Some("UID"), "the host's ps -ef: {out}");
-    assert!(out.stdout.contains("sleep 300") && out.stdout.contains(&pid), "{out}");
-    // Options of ps follow the id.
-    let out = b.cmd(&["ps", &b.id, "-e", "-o", "pid,comm"]).ok();
-    assert_eq!(out.lines()[0].split_whitespace().collect::<Vec<_>>(), ["PID", "COMMAND"]);
-    assert_eq!(out.stdout.lines().count(), 3, "{out}");
-}
-
-#[test]
 fn options_come_before_or_after_the_id_and_with_one_dash_or_two() {
     let (dir, forms) = (
         "BUNDLE",
@@ -199,6 +173,34 @@ fn an_error_is_one_json_line_in_the_log_and_one_line_on_stderr() {
     assert!(entry["msg"].as_str().unwrap().contains("container does not exist"), "{entry}");
     let time = entry["time"].as_str().unwrap();
     assert!(time.len() >= 20 && time.as_bytes()[10] == b'T', "{time}");
+}
+
+#[test]
+fn what_cannot_be_parsed_is_in_the_log_too() {
+    for args in [&["create", "--nosuch"][..], &["state"], &["nosuch"], &["list", "--format", "yaml"]] {
+        let b = Bundle::new();
+        let log = b.io().join("log.json");
+        let b = b.global("--log").global(log.to_str().unwrap()).global("-log-format=json");
+        let out = b.cmd(args).one_line();
+        assert_ne!(out.code(), 0, "{out}");
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let entry = json_of(&text);
+        assert_eq!(entry["level"], "error");
+        assert_eq!(format!("error: {}\n", entry["msg"].as_str().unwrap()), out.stderr);
+    }
+}
+
+// Where nobody reads what is printed, the exit code is still the command's.
+#[test]
+fn output_that_nobody_takes_is_no_failure() {
+    requires!(Need::File("/dev/full"));
+    let code = |args: &[&str]| Bundle::new().prelude("exec >/dev/full 2>/dev/full").cmd(args).code();
+    assert_eq!(code(&["state", "nope"]), 1);
+    assert_eq!(code(&["exec", "nope", "true"]), 255);
+    assert_eq!(code(&["nosuch"]), 3);
+    assert_eq!(code(&["--help"]), 0);
+    assert_eq!(code(&["features"]), 0);
 }
 
 #[test]

@@ -152,6 +152,25 @@ fn a_process_file_says_it_all() {
     }
 }
 
+// runc does not take the file's own oomScoreAdj.
+#[test]
+fn what_a_process_file_leaves_out_is_the_containers() {
+    let b = Bundle::idle().capabilities(&["bounding", "effective", "permitted"], &["CAP_KILL", "CAP_CHOWN"]);
+    let b = b.set("/process/oomScoreAdj", 77).up();
+    let file = b.io().join("process.json");
+    let seen = |more: Value| {
+        let script = "grep -E '^Cap(Eff|Bnd)' /proc/self/status; cat /proc/self/oom_score_adj";
+        let mut process = json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]});
+        process.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fs::write(&file, process.to_string()).unwrap();
+        let out = b.exec_with(&["--process", file.to_str().unwrap()], &[]).ok();
+        let cap = |key| u64::from_str_radix(out.field(key), 16).unwrap();
+        (cap("CapEff:"), cap("CapBnd:"), out.lines()[2].to_owned())
+    };
+    assert_eq!(seen(json!({})), (0x21, 0x21, "77".into()));
+    assert_eq!(seen(json!({"capabilities": {}, "oomScoreAdj": 80})), (0, 0, "80".into()));
+}
+
 #[test]
 fn options_of_the_program_are_left_to_it() {
     let b = Bundle::idle().up();
@@ -174,6 +193,19 @@ fn detached_it_returns_at_once_and_writes_the_pid_file() {
     assert!(ps.as_array().unwrap().contains(&json!(pid.parse::<i64>().unwrap())), "{ps}");
     b.delete_force().ok();
     b.assert_nothing_left();
+}
+
+#[test]
+fn a_process_that_the_caller_cannot_be_told_of_is_killed() {
+    let b = Bundle::idle().up();
+    let processes = || b.cmd(&["ps", "--format", "json", &b.id]).ok().stdout;
+    let before = processes();
+    for option in ["--pid-file", "--pidfd-socket"] {
+        let path = b.io().join("missing/file");
+        let out = b.exec_with(&["--detach", option, path.to_str().unwrap()], &["sleep", "300"]);
+        out.fails(255, &[option, "no such file or directory"]).one_line();
+    }
+    assert_eq!(processes(), before);
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod net_devices;
 mod numbers;
 mod probe;
 mod process;
+mod ps;
 mod rdt;
 mod recorded;
 mod rootfs;

@@ -302,6 +302,9 @@ fn values_that_are_none_are_refused() {
         update(&b, &[option, value]).fails(1, &["error"]).one_line();
         assert_eq!(changes(&b, &before), Vec::<String>::new(), "{option} {value}");
     }
+    let file = b.io().join("resources.json");
+    fs::write(&file, "[[], null, null, null, null, null, null, null, null]").unwrap();
+    update(&b, &["-r", file.to_str().unwrap()]).fails(1, &["resources.json: "]).one_line();
     b.kill("KILL").ok();
     crate::harness::wait_until("it is stopped", || b.status() == "stopped");
     update(&b, &["--pids-limit", "5"]).fails(1, &["container not running"]).one_line();
