@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::cgroup::systemd;
-use crate::plan::{capabilities, hooks, mount_options, schedule};
+use crate::plan::{annotations, capabilities, hooks, mount_options, schedule};
 use crate::seccomp;
 use crate::spec;
 use crate::sys::ns::Ns;
@@ -43,7 +43,7 @@ pub fn features() -> Result<u8> {
             "netDevices": {"enabled": true},
         },
         "annotations": {"org.opencontainers.orlop.version": env!("CARGO_PKG_VERSION")},
-        "potentiallyUnsafeConfigAnnotations": systemd::ANNOTATIONS,
+        "potentiallyUnsafeConfigAnnotations": [systemd::ANNOTATIONS, annotations::PREFIX],
     });
     let text = serde_json::to_string_pretty(&features).map_err(|error| Error::new(error.to_string()))?;
     super::print(&format!("{text}\n"));

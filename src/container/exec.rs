@@ -66,7 +66,7 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     }
     // A process that joins the container is held to the same calls; only its own no_new_privs tells when the filter comes into force.
     let linux = spec.linux;
-    linux.as_ref().map_or(Ok(()), |linux| plan.adopt(linux))?;
+    linux.as_ref().map_or(Ok(()), |linux| plan.adopt(linux, &spec.annotations))?;
     let filter = linux.as_ref().and_then(|linux| linux.seccomp().as_ref());
     let filter = filter.map(|seccomp| Seccomp::new(seccomp, plan.no_new_privs, &mut warnings)).transpose()?;
     for warning in &warnings {

@@ -5,6 +5,7 @@
 //! system call and any file access; whether a file exists is found out by opening it. Tri-states, strings
 //! and alternatives of config.json end here.
 
+pub mod annotations;
 pub mod capabilities;
 pub mod cgroup;
 pub mod hooks;
@@ -125,6 +126,7 @@ impl Plan {
             spec.linux.as_ref().ok_or_else(|| missing("linux", "it says which namespaces to make"))?;
         let process = spec.process.as_ref().ok_or_else(|| missing("process", "it says what to run"))?;
         let mut warnings = Vec::new();
+        annotations::check(&spec.annotations, &mut warnings)?;
         let namespaces = Namespaces::new(linux)?;
         let in_userns = host.in_userns || namespaces.contains(Ns::User);
         let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
@@ -134,7 +136,7 @@ impl Plan {
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
         let mut process = Process::new(process, host, options, &mut warnings)?;
-        process.adopt(linux)?;
+        process.adopt(linux, &spec.annotations)?;
         if !namespaces.contains(Ns::User) {
             process.caps.limit(host.permitted, &mut warnings);
         }

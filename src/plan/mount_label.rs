@@ -18,7 +18,7 @@ pub struct Label<'a> {
 const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
 /// crun's annotation for what the label of the mounts is given for.
-const CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
+pub const CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
 
 impl<'a> Label<'a> {
     /// "mountLabel (string, OPTIONAL) will set the Selinux context for the mounts in the container."

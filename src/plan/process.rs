@@ -1,6 +1,7 @@
 //! A process of the container: its own one from config.json, and those of `exec`.
 
 use super::Options;
+use super::annotations;
 use super::capabilities::Caps;
 use super::schedule::{self, ExecAffinity, MemoryPolicy};
 use crate::error::{Context, Error, Result};
@@ -8,6 +9,7 @@ use crate::host::Host;
 use crate::spec;
 use crate::sys::schedule::Attributes;
 use oci_spec::runtime::{Linux, LinuxPersonality, LinuxPersonalityDomain, PosixRlimit, PosixRlimitType};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,8 @@ pub struct Process {
     pub gid: u32,
     /// All of its supplementary groups.
     pub groups: Vec<u32>,
+    /// It keeps the caller's groups instead.
+    pub keep_groups: bool,
     /// File mode creation mask; `None` is 0022.
     pub umask: Option<u32>,
     /// Its capabilities.
@@ -102,6 +106,7 @@ impl Process {
             uid: id(user.uid(), || "process.user.uid".into())?,
             gid: id(user.gid(), || "process.user.gid".into())?,
             groups: groups(user.additional_gids().as_deref().unwrap_or_default())?,
+            keep_groups: false,
             umask: user.umask().map(umask).transpose()?,
             caps: Caps::new(given.capabilities.as_ref(), host.last_cap, warnings)?,
             rlimits: rlimits(&given.rlimits)?,
@@ -125,7 +130,8 @@ impl Process {
     }
 
     /// Takes over what config.json says of all processes of the container.
-    pub fn adopt(&mut self, linux: &Linux) -> Result<()> {
+    pub fn adopt(&mut self, linux: &Linux, annotations: &BTreeMap<String, String>) -> Result<()> {
+        self.keep_groups = annotations.contains_key(annotations::KEEP_GROUPS);
         self.personality = linux.personality().as_ref().map(personality).transpose()?;
         self.memory_policy = linux.memory_policy().as_ref().map(schedule::memory_policy).transpose()?;
         Ok(())

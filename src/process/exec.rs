@@ -145,7 +145,7 @@ fn enter(request: &Request, end: &InitEnd) -> Result<()> {
 fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Result<Infallible> {
     let Request { plan, filter, host, root_ids, console, .. } = request;
     if let Some((uid, gid)) = root_ids {
-        become_root(uid, gid, host)?;
+        become_root(uid, gid, plan.keep_groups, host)?;
     }
     process::new_session()?;
     let proc = if plan.is_labelled() { Some(Proc::open()?) } else { None };

@@ -112,7 +112,7 @@ impl<'a> Init<'a> {
             process::hide_from_tracers()?;
         }
         if let Some((uid, gid)) = namespaces.root_ids {
-            become_root(uid, gid, self.host)?;
+            become_root(uid, gid, self.plan.process.keep_groups, self.host)?;
         }
         let later = namespaces.later();
         if !later.is_empty() {
@@ -244,11 +244,13 @@ pub fn join(joins: &[Join], fds: &[OwnedFd]) -> Result<()> {
     refused.iter().try_for_each(one)
 }
 
-/// Takes the ids that own the user namespace, without the groups that the caller was in.
-pub fn become_root(uid: u32, gid: u32, host: &Host) -> Result<()> {
-    match cred::set_groups(&[]) {
-        Err(CallError { errno: Errno::EPERM, .. }) if !host.can_mount => {}
-        other => other?,
+/// Takes the ids that own the user namespace, as a rule without the groups that the caller was in.
+pub fn become_root(uid: u32, gid: u32, keep_groups: bool, host: &Host) -> Result<()> {
+    if !keep_groups {
+        match cred::set_groups(&[]) {
+            Err(CallError { errno: Errno::EPERM, .. }) if !host.can_mount => {}
+            other => other?,
+        }
     }
     cred::set_ids(uid, gid)
         .doing(|| "become root of the user namespace".into())

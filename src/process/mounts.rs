@@ -113,7 +113,7 @@ fn inside(request: &Request, graft: Option<Graft>) -> Result<()> {
         }
     };
     if let Some((uid, gid)) = request.root_ids {
-        become_root(uid, gid, request.host)?;
+        become_root(uid, gid, false, request.host)?;
     }
     // Modes of what is made are exact.
     process::set_umask(0);

@@ -212,6 +212,9 @@ pub fn set_rlimit(pid: i32, limit: &Rlimit, soft: u64, hard: u64) -> Result<()> 
 }
 
 fn set_groups(plan: &Process, host: &Host) -> Result<()> {
+    if plan.keep_groups {
+        return Ok(());
+    }
     match cred::set_groups(&plan.groups) {
         // A user who maps only himself can't drop groups, or he could get around files that a group is barred from.
         Err(error) if error.errno == Errno::EPERM && plan.groups.is_empty() && !host.can_mount => Ok(()),

@@ -125,6 +125,39 @@ fn no_group_of_the_runtime_is_inherited() {
     assert_eq!(out.field("Groups:"), "");
 }
 
+// What Podman's --group-add keep-groups asks for. runc does not know it.
+#[test]
+fn the_callers_groups_are_kept_where_an_annotation_says_so() {
+    requires!(Need::Program("setpriv"), Need::UserNamespace);
+    let b = || {
+        let b = Bundle::sh("grep ^Groups: /proc/self/status; echo ready; sleep 300")
+            .set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [9]}))
+            .set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+        b.prelude("set -- setpriv --groups 4,24,27 \"$@\"")
+    };
+    for (b, groups) in [(b(), "4 24 27"), (b().user_namespace(), "65534 65534 65534")] {
+        let b = b.up();
+        let shown = b.logs(0);
+        assert_eq!(
+            shown.lines().next().unwrap().split_whitespace().skip(1).collect::<Vec<_>>().join(" "),
+            groups
+        );
+        let out = b.exec(&["grep", "^Groups:", "/proc/self/status"]).ok();
+        assert_eq!(out.field("Groups:"), groups);
+    }
+}
+
+#[test]
+fn annotations_for_another_runtime_are_told_of() {
+    let b = Bundle::sh("echo ran").set("/annotations", json!({"run.oci.delegate-cgroup": "below"}));
+    let out = b.run().ok();
+    assert_eq!(out.stdout, "ran\n");
+    assert!(out.stderr.contains("run.oci.delegate-cgroup") && out.stderr.contains("has no effect"), "{out}");
+    let b = Bundle::new().set("/annotations", json!({"run.oci.handler": "krun"}));
+    b.run().fails(1, &["run.oci.handler", "krun"]).one_line();
+    b.assert_nothing_left();
+}
+
 #[test]
 fn ids_in_a_user_namespace_are_the_containers() {
     requires!(Need::UserNamespace);

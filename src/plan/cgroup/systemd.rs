@@ -83,8 +83,8 @@ pub enum Value {
     Numbers(Vec<u32>),
 }
 
-/// The annotations that change the unit, as `features` lists them: a name, or with a dot at its end what names begin with.
-pub const ANNOTATIONS: [&str; 2] = [annotations::PREFIX, SUBGROUP];
+/// What the names of the annotations begin with that set properties of the unit.
+pub const ANNOTATIONS: &str = annotations::PREFIX;
 
 const SUBGROUP: &str = "run.oci.systemd.subgroup";
 const FORCE_V1: &str = "run.oci.systemd.force_cgroup_v1";
