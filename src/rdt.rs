@@ -67,8 +67,20 @@ impl Rdt {
         }
     }
 
-    /// Writes lines to the class's `schemata` file; also what `update` does.
-    pub fn write(&self, schemata: &[Schema]) -> Result<()> {
+    /// Changes the class of a container that runs, as long as `then` succeeds as well: all of it, or nothing.
+    pub fn update(&self, schemata: &[Schema], then: impl FnOnce() -> Result<()>) -> Result<()> {
+        let path = self.group.join("schemata");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        self.write(schemata).and_then(|()| then()).inspect_err(|_| {
+            for line in before.lines().filter(|_| !schemata.is_empty()) {
+                // The error that led here is the one to report.
+                let _ = write(&path, &format!("{}\n", line.trim()));
+            }
+        })
+    }
+
+    /// Writes lines to the class's `schemata` file.
+    fn write(&self, schemata: &[Schema]) -> Result<()> {
         schemata.iter().try_for_each(|schema| {
             write(&self.group.join("schemata"), &format!("{}\n", schema.line))
                 .hint(|| self.reason())
@@ -297,6 +309,23 @@ mod tests {
             text.starts_with("linux.intelRdt.schemata[0]: write(") && text.ends_with("(mask out of range)"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_change_that_can_not_be_kept_is_undone() {
+        let tree = Tree::new("undone");
+        fs::write(tree.0.join("schemata"), "    L3:0=7ff\n").unwrap();
+        let plan = plan(Group::Default, &[("L3:0=f", true)], false);
+        let rdt = Rdt::locate_below(&tree.0, &self::plan(Group::Default, &[], false)).unwrap();
+        let written = std::cell::Cell::new(String::new());
+        let refused = rdt.update(&plan.schemata, || {
+            written.set(tree.read("schemata"));
+            Err(Error::new("no room"))
+        });
+        assert_eq!((refused.unwrap_err().to_string(), written.take()), ("no room".into(), "L3:0=f\n".into()));
+        assert_eq!(tree.read("schemata"), "L3:0=7ff\n");
+        rdt.update(&plan.schemata, || Ok(())).unwrap();
+        assert_eq!(tree.read("schemata"), "L3:0=f\n");
     }
 
     #[test]

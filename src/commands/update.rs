@@ -4,9 +4,8 @@ use crate::cli::Update;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::plan::rdt;
 use crate::spec;
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::json;
 use std::path::Path;
 
@@ -17,8 +16,10 @@ pub fn update(container: &Container, args: &Update) -> Result<u8> {
         Some(path) => spec::read_json(path)?,
         None => from_flags(args)?,
     };
-    let schemata = rdt::short(args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref())?;
-    container.update(&asked, &schemata)?;
+    let mut shares = LinuxIntelRdt::default();
+    shares.set_l3_cache_schema(args.l3_cache_schema.clone());
+    shares.set_mem_bw_schema(args.mem_bw_schema.clone());
+    container.update(&asked, &shares)?;
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::hooks::{Hook, Hooks};
 use crate::process::hooks::{self, HookState};
+use crate::rdt::Rdt;
 use crate::sys::file::{self, Interest};
 use crate::sys::{pidfd, signal};
 use std::os::fd::AsFd;
@@ -53,6 +54,16 @@ impl Container {
             let (id, status) = (&self.state.id, status.name());
             return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
         }
+        self.end()?;
+        if let Ok(hooks) = self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
+            run_poststop(&hooks.poststop, &hook_state(&self.state));
+        }
+        self.dir.remove()
+    }
+
+    /// Kills what is left of the container and removes what the kernel has of it. After another boot, whatever has the same names is
+    /// somebody else's.
+    fn end(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let own = &self.state.cgroup;
         if let Some(init) = self.state.open_init()? {
@@ -65,17 +76,13 @@ impl Container {
                 return Err(Error::new(format!("init did not die within {seconds} s of SIGKILL: {init}"))
                     .hint("a process in state D waits for a device or network file system"));
             }
-        } else {
+        } else if self.state.is_of_this_boot()? {
             own.kill_all(signal::KILL, deadline)?;
+        } else {
+            return Ok(());
         }
         own.destroy(deadline)?;
-        if let Some(rdt) = &self.state.rdt {
-            rdt.remove()?;
-        }
-        if let Ok(hooks) = self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
-            run_poststop(&hooks.poststop, &hook_state(&self.state));
-        }
-        self.dir.remove()
+        self.state.rdt.as_ref().map_or(Ok(()), Rdt::remove)
     }
 }
 

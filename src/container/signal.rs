@@ -14,6 +14,9 @@ impl Container {
     /// Sends a signal to init, or with `all` to every process of the container; then it is no error that there is none any more.
     pub fn kill(&self, number: i32, all: bool) -> Result<()> {
         let init = self.state.open_init()?;
+        if all && !self.state.is_of_this_boot()? {
+            return Ok(());
+        }
         if all {
             return self.state.cgroup.kill_all(number, Instant::now() + FREEZE_PATIENCE);
         }
@@ -49,6 +52,9 @@ impl Container {
 
     /// The ids of all processes, in the runtime's pid namespace.
     pub fn pids(&self) -> Result<Vec<i32>> {
+        if !self.state.is_of_this_boot()? {
+            return Ok(Vec::new());
+        }
         let pids = self.state.cgroup.pids()?;
         match self.state.init {
             // Without a cgroup nobody keeps a list of the others.

@@ -156,10 +156,15 @@ impl State {
         Ok(state)
     }
 
+    /// Whether what it names can still exist.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
+        Ok(self.boot_id == boot_id()?)
+    }
+
     /// A pidfd of init while it is alive.
     pub fn open_init(&self) -> Result<Option<OwnedFd>> {
         match self.init {
-            Some(init) if self.boot_id == boot_id()? => init.open(),
+            Some(init) if self.is_of_this_boot()? => init.open(),
             _ => Ok(None),
         }
     }

@@ -373,3 +373,28 @@ fn two_containers_do_not_mix() {
     let state: Value = b.state();
     assert_eq!(state["id"], b.id.as_str());
 }
+
+// A state root on disk outlives a boot. What has the same names then is another container's.
+#[test]
+fn nothing_of_another_boot_is_touched() {
+    let b = Bundle::idle().up();
+    let file = b.state_root().join(&b.id).join("state.json");
+    let (record, config) = (fs::read(&file).unwrap(), fs::read(file.with_file_name("config.json")).unwrap());
+    let mut before: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let pid = before["init"]["pid"].as_i64().unwrap();
+    before["boot_id"] = "of-another-boot".into();
+    fs::write(&file, before.to_string()).unwrap();
+    assert_eq!(b.status(), "stopped");
+    assert_eq!(b.cmd(&["ps", "-f", "json", &b.id]).ok().stdout, "null\n");
+    b.cmd(&["kill", "--all", &b.id, "KILL"]).ok();
+    b.delete().ok();
+    assert!(!file.parent().unwrap().exists());
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(!status.contains(") Z "), "{status}");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::write(&file, record).unwrap();
+    fs::write(file.with_file_name("config.json"), config).unwrap();
+    b.exec(&["true"]).ok();
+    b.delete_force().ok();
+    b.assert_nothing_left();
+}

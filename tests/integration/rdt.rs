@@ -51,6 +51,9 @@ fn update_writes_other_schemata() {
     assert_eq!(read(&group.join("schemata")), "L3:0=f\n");
     b.cmd(&["update", "--mem-bw-schema", "MB:0=20", &b.id]).ok();
     assert_eq!(read(&group.join("schemata")), "MB:0=20\n");
+    let record = fs::read_to_string(b.state_root().join(&b.id).join("config.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["linux"]["intelRdt"], json!({"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20"}));
     let wrong = ["update", "--mem-bw-schema", "L3:0=1", &b.id];
     b.cmd(&wrong).fails(1, &["linux.intelRdt.memBwSchema", "does not begin with MB:"]);
     empty(&group);
