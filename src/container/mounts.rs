@@ -16,6 +16,7 @@ use crate::spec::Spec;
 use crate::sys::file;
 use oci_spec::runtime::Mount;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 /// Adds mounts: all of them, or none. They are on record like those of config.json from then on.
 pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
@@ -26,11 +27,12 @@ pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
     steps.iter().try_for_each(check)?;
     let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let (propagation, _) = rootfs::root_propagation(propagation.unwrap_or_default())?;
+    let others = others(&spec, &plan(container, &spec, &spec.mounts, &host)?)?;
     let before = bytes(&spec)?;
     spec.mounts.extend_from_slice(given);
     // The record comes first, so that what is mounted can be taken away.
     save(container, &bytes(&spec)?)?;
-    let changed = change(container, &steps, Change::Add(propagation), &host);
+    let changed = change(container, &steps, Change::Add(propagation), &others, &host);
     changed.or_else(|error| save(container, &before).and(Err(error)))
 }
 
@@ -52,7 +54,7 @@ pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
         steps.push(MountStep { field, ..recorded.remove(at) });
         spec.mounts.remove(at);
     }
-    change(container, &steps, Change::Remove, &host)?;
+    change(container, &steps, Change::Remove, &others(&spec, &recorded)?, &host)?;
     save(container, &bytes(&spec)?)
 }
 
@@ -68,6 +70,19 @@ fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Res
     Ok(steps)
 }
 
+/// What else is mounted: what confines the container, and its mounts on record.
+fn others(spec: &Spec, recorded: &[MountStep]) -> Result<Vec<PathBuf>> {
+    let linux = spec.linux.as_ref();
+    let mut others: Vec<PathBuf> = recorded.iter().map(|step| step.destination.clone()).collect();
+    for (paths, name) in [
+        (linux.and_then(|linux| linux.masked_paths().as_deref()), "maskedPaths"),
+        (linux.and_then(|linux| linux.readonly_paths().as_deref()), "readonlyPaths"),
+    ] {
+        others.extend(rootfs::paths(paths, name)?.into_iter().map(|path| path.path));
+    }
+    Ok(others)
+}
+
 /// What could not be taken away again, or would show something else than in a container that is being made.
 fn check(step: &MountStep) -> Result<()> {
     let what = match &step.kind {
@@ -81,7 +96,13 @@ fn check(step: &MountStep) -> Result<()> {
     Err(Error::new(format!("can't be added to a container that runs: {what}")).field(step.field.clone()))
 }
 
-fn change(container: &Container, steps: &[MountStep], change: Change, host: &Host) -> Result<()> {
+fn change(
+    container: &Container,
+    steps: &[MountStep],
+    change: Change,
+    others: &[PathBuf],
+    host: &Host,
+) -> Result<()> {
     let state = &container.state;
     let status = container.status()?;
     let init = state.init.zip(state.open_init()?);
@@ -92,6 +113,7 @@ fn change(container: &Container, steps: &[MountStep], change: Change, host: &Hos
     process::change(&process::Request {
         steps,
         change,
+        others,
         host,
         init: (init.pid, pidfd.as_fd()),
         namespaces: state.namespaces,

@@ -15,7 +15,7 @@ use crate::sys::mount::Propagation;
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::{file, process};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is to be changed, and where.
@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub steps: &'a [MountStep],
     /// What becomes of them.
     pub change: Change,
+    /// Where the container has other mounts, relative to its root.
+    pub others: &'a [PathBuf],
     /// The host.
     pub host: &'a Host,
     /// The id of the container's init, and its pidfd.
@@ -119,7 +121,7 @@ fn inside(request: &Request, graft: Option<Graft>) -> Result<()> {
     process::set_umask(0);
     let root = file::open_dir(Path::new("/"))?;
     match graft {
-        Some(graft) => graft.put(root.as_fd(), proc.as_fd()),
-        None => take_away(root.as_fd(), proc.as_fd(), request.steps.iter()),
+        Some(graft) => graft.put(root.as_fd(), proc.as_fd(), request.others),
+        None => take_away(root.as_fd(), proc.as_fd(), request.steps.iter(), request.others),
     }
 }

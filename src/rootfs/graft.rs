@@ -8,6 +8,7 @@ use crate::plan::mounts::{MountKind, MountStep};
 use crate::sys::mount::{self, Propagation};
 use crate::sys::path;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 /// Mounts for a container that runs, detached.
 #[derive(Debug)]
@@ -30,12 +31,13 @@ impl<'a> Graft<'a> {
     }
 
     /// Makes the new file systems and puts everything into place, in the namespaces of the container. Of a failure no mount is left.
-    pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd) -> Result<()> {
+    /// The rest is as of [`take_away`].
+    pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd, others: &[PathBuf]) -> Result<()> {
         source::make_new(self.steps, Some(root), &mut self.sources)?;
         for (i, (step, source)) in self.steps.iter().zip(self.sources).enumerate() {
             if let Err(error) = attach::put(root, step, source) {
                 // The error to report is the one that led here.
-                let _ = take_away(root, proc, self.steps[..i].iter());
+                let _ = take_away(root, proc, self.steps[..i].iter(), others);
                 return Err(error);
             }
         }
@@ -45,10 +47,14 @@ impl<'a> Graft<'a> {
 
 /// Unmounts what is at the destinations, the last one first, because it may lie on one before it. All of them have to be mounts,
 /// or none is taken away. `proc` is a procfs that shows the process.
+///
+/// A container may have led a destination by a link to a mount that it could not take away itself: those at `others`, relative to the
+/// root, stay.
 pub fn take_away<'a>(
     root: BorrowedFd,
     proc: BorrowedFd,
     steps: impl DoubleEndedIterator<Item = &'a MountStep>,
+    others: &[PathBuf],
 ) -> Result<()> {
     let find = |step: &'a MountStep| {
         let field = || format!("{}.destination", step.field);
@@ -59,10 +65,15 @@ pub fn take_away<'a>(
             path::resolve(root, &step.destination)
         };
         let found = found.field(field)?;
-        match mount::is_mount(found.as_fd())? {
-            true => Ok((found, step)),
-            false => Err(Error::new("nothing is mounted there").field(field())),
+        if !mount::is_mount(found.as_fd())? {
+            return Err(Error::new("nothing is mounted there").field(field()));
         }
+        let at = mount::location(proc, found.as_fd())?;
+        let inside = at.strip_prefix("/").unwrap_or(&at);
+        if inside != step.destination && others.iter().any(|other| other == inside) {
+            return Err(Error::new(format!("it leads to another mount, {}", at.display())).field(field()));
+        }
+        Ok((found, step))
     };
     let found: Vec<_> = steps.rev().map(find).collect::<Result<_>>()?;
     for (mount, step) in found {

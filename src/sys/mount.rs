@@ -5,7 +5,8 @@ use super::{CallError, Called, Result, check, retry};
 use nix::mount::MsFlags;
 use rustix::mount as rx;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 /// Attributes of one mount, as `mount_setattr` takes them
 /// ([mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html), since Linux 5.12).
@@ -310,6 +311,13 @@ pub fn detach(proc: BorrowedFd, mount: BorrowedFd) -> Result<()> {
     let path = format!("self/fd/{}", mount.as_raw_fd());
     nix::mount::umount2(path.as_str(), nix::mount::MntFlags::MNT_DETACH)
         .called(|| format!("umount2({}, MNT_DETACH)", shown(mount)))
+}
+
+/// Where an fd lies below the root of the process, as the kernel sees it now. `proc` is as of [`detach`].
+pub fn location(proc: BorrowedFd, fd: BorrowedFd) -> Result<PathBuf> {
+    let link = format!("self/fd/{}", fd.as_raw_fd());
+    let path = rustix::fs::readlinkat(proc, &link, Vec::new()).called(|| format!("readlinkat({link:?})"))?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes())))
 }
 
 /// Whether an fd is the root of a mount: `STATX_ATTR_MOUNT_ROOT` of

@@ -218,6 +218,33 @@ fn destinations_stay_inside_the_root() {
     assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), host);
 }
 
+/// The container can lead the destination of a mount of its own to another one by a link, but has no right to unmount that.
+#[test]
+fn removal_takes_away_nothing_else_that_confines_the_container() {
+    requires!(Need::File("/proc/keys"));
+    let b = Bundle::idle().set("/linux/maskedPaths", json!(["/proc/keys"]));
+    let b = b.set("/linux/readonlyPaths", json!(["/proc/sys"])).up();
+    let before = mountinfo(&b);
+    for (to, source) in [("/data/keys", "source/file"), ("/data/sys", "source"), ("/run/new/proc", "source")]
+    {
+        let mut mount = bind(&b, to, &["rbind"]);
+        mount["source"] = json!(b.io().join(source));
+        change(&b, "add", &json!([mount])).ok();
+    }
+    shell(&b, "mv /data /moved && ln -s /proc /data && mv /run/new /run/old && ln -s / /run/new").ok();
+    let added = mountinfo(&b);
+    for to in ["/data/keys", "/data/sys", "/run/new/proc"] {
+        let out = change(&b, "remove", &json!([{"destination": to}]));
+        out.fails(1, &["mounts[0].destination", "leads to another mount"]).one_line();
+        assert_eq!(mountinfo(&b), added);
+    }
+    // A link to what was mounted itself is none of those.
+    shell(&b, "rm /data /run/new && ln -s /moved /data && ln -s old /run/new").ok();
+    change(&b, "remove", &json!([{"destination": "/data/keys"}, {"destination": "/data/sys"}])).ok();
+    change(&b, "remove", &json!([{"destination": "/run/new/proc"}])).ok();
+    assert_eq!(mountinfo(&b), before);
+}
+
 #[test]
 fn a_container_that_has_stopped_is_refused() {
     let b = Bundle::new();
