@@ -1,7 +1,7 @@
 //! Making the cgroup.
 
 use super::systemd::{Placeholder, Started};
-use super::{Cgroup, Hierarchy, file};
+use super::{Cgroup, Entrance, Hierarchy, file};
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, IfMissing, Write};
 use crate::sys::{CallError, Errno};
@@ -63,15 +63,14 @@ impl Made {
 /// Where a container's init is to be born.
 #[derive(Debug)]
 pub struct Birthplace {
-    /// The directory of cgroup v2, for `clone3(CLONE_INTO_CGROUP)`, where there is one.
-    pub unified: Option<OwnedFd>,
+    /// Where it enters.
+    pub entrance: Entrance,
     /// Who keeps the cgroup until init is in it, where systemd has made it.
     pub placeholder: Option<Placeholder>,
 }
 
 impl Cgroup {
-    /// Makes the cgroup and puts all limits into effect. Init is born in that of cgroup v2; into the other hierarchies
-    /// [`Cgroup::attach`] puts it. After a failure nothing is left.
+    /// Makes the cgroup and puts all limits into effect. After a failure nothing is left.
     pub fn create(&self, plan: &CgroupPlan) -> Result<Birthplace> {
         let started = match (&self.unit, &plan.path, self.only_v2()) {
             (Some(unit), CgroupPath::Unit(planned), Some(only)) => {
@@ -99,16 +98,20 @@ impl Cgroup {
             self.enable(only, &plan.writes)?;
         }
         self.write(&plan.writes)?;
-        let entrance = match unified {
-            Some(unified) => Some(open_dir(&unified.dir)?),
-            None => None,
-        };
-        self.filter_devices(&plan.devices, entrance.as_ref(), |dir| started.is_some() || made.has(dir))?;
+        let others = self.hierarchies.iter().filter(exists).filter(|hierarchy| !hierarchy.is_v2());
+        let entrance = Entrance::open(
+            unified.map(|unified| unified.dir.as_path()),
+            others.map(|other| other.dir.as_path()),
+            self.optional,
+        )?;
+        self.filter_devices(&plan.devices, entrance.unified.as_ref(), |dir| {
+            started.is_some() || made.has(dir)
+        })?;
         if let (Some(owner), Some(unified)) = (plan.owner, unified) {
             hand_over(&unified.dir, owner, self.rootless)?;
         }
         made.keep();
-        Ok(Birthplace { unified: entrance, placeholder: started.and_then(Started::keep) })
+        Ok(Birthplace { entrance, placeholder: started.and_then(Started::keep) })
     }
 
     /// Writes values to the files of the cgroup, in order.

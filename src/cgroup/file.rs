@@ -25,6 +25,16 @@ pub fn write(path: &Path, value: &str) -> Called<()> {
     Writer::default().write(path, value)
 }
 
+/// Opens a file that exists, to be written later.
+pub fn open_write(path: &Path) -> Called<File> {
+    OpenOptions::new().write(true).open(path).map_err(failed(|| format!("open({path:?}, O_WRONLY)")))
+}
+
+/// Writes one value to an open file; the path is for the error.
+pub fn write_open(mut file: &File, path: &Path, value: &str) -> Called<()> {
+    file.write_all(value.as_bytes()).map_err(failed(|| format!("write({path:?}, {value:?})")))
+}
+
 /// Writes several values, and keeps a file open for the next one: a file with many lines takes one in each call.
 #[derive(Default)]
 pub struct Writer {
@@ -32,18 +42,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// The file that was written last.
-    pub fn into_file(self) -> Option<File> {
-        self.open.map(|(_, file)| file)
-    }
-
     pub fn write(&mut self, path: &Path, value: &str) -> Called<()> {
-        let failed = failed(|| format!("write({path:?}, {value:?})"));
-        let mut file = match self.open.take().filter(|(open, _)| open == path) {
+        let file = match self.open.take().filter(|(open, _)| open == path) {
             Some((_, file)) => file,
-            None => OpenOptions::new().write(true).open(path).map_err(&failed)?,
+            None => open_write(path)?,
         };
-        file.write_all(value.as_bytes()).map_err(&failed)?;
+        write_open(&file, path, value)?;
         self.open = Some((path.to_owned(), file));
         Ok(())
     }

@@ -27,7 +27,7 @@ pub use create::Birthplace;
 pub use events::Event;
 pub use file::described;
 pub use file::is_gone;
-pub use join::{Entrance, SubCgroup};
+pub use join::{Doors, Entrance, SubCgroup};
 
 use crate::error::{Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, Layout};

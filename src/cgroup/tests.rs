@@ -102,11 +102,10 @@ fn pid(child: &Child) -> i32 {
 fn made_killed_and_removed() {
     for scratch in Scratch::all("life") {
         let cgroup = &scratch.cgroup;
-        let entrance = scratch.create("{}").unwrap();
+        let entrance = scratch.create("{}").unwrap().entrance;
         assert_eq!(entrance.unified.is_some(), cgroup.unified().is_some());
         assert!(scratch.dirs().all(Path::is_dir));
         let mut child = scratch.run("", "sleep 1000");
-        cgroup.attach(pid(&child)).unwrap();
         assert!(cgroup.pids().unwrap().contains(&pid(&child)));
 
         let error = cgroup.destroy(Instant::now()).unwrap_err().to_string();
@@ -352,19 +351,26 @@ fn further_processes_follow_init() {
         scratch.create("{}").unwrap();
         let mut init = scratch.run("moved/here", "sleep 1000");
         let entrance = scratch.cgroup.entrance(pid(&init), &[]).unwrap();
-        let mut child = scratch.run("", "sleep 1000");
-        entrance.attach(pid(&child)).unwrap();
-        let of = |child: &Child| fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+        let of = |process: &str| fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
+        let v1 = |cgroups: String| -> Vec<String> {
+            cgroups.lines().filter(|line| !line.starts_with("0::")).map(str::to_owned).collect()
+        };
+        // A thread goes alone, and this process stays where it was.
+        let followed = std::thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                entrance.doors.enter().unwrap();
+                of("thread-self")
+            });
+            follower.join().unwrap()
+        });
+        assert_eq!(v1(followed), v1(of(&init.id().to_string())));
         if let (Some(fd), Some(v2)) = (&entrance.unified, scratch.cgroup.unified()) {
             let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
             let fd = std::os::fd::AsRawFd::as_raw_fd(fd);
             assert_eq!(inode(format!("/proc/self/fd/{fd}").as_ref()), inode(&v2.dir.join("moved/here")));
-            fs::write(v2.dir.join("moved/here/cgroup.procs"), child.id().to_string()).unwrap();
         }
-        assert_eq!(of(&init), of(&child));
         scratch.cgroup.kill_all(signal::KILL, soon()).unwrap();
         init.wait().unwrap();
-        child.wait().unwrap();
     }
 }
 
@@ -427,11 +433,10 @@ fn without_cgroups_only_what_was_asked_for_is_missed() {
         layout: Layout::None,
     };
     for linux in ["{}", r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#] {
-        assert!(none.create(linux).unwrap().unified.is_none());
+        assert!(none.create(linux).unwrap().entrance.unified.is_none());
     }
     let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
     assert_eq!(error.to_string(), "linux.resources.devices: the container gets no cgroup to set it in");
-    none.cgroup.attach(1).unwrap();
     assert!(none.cgroup.entrance(1, &[]).unwrap().unified.is_none());
     assert!(none.cgroup.freeze(soon()).is_err());
 }

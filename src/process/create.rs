@@ -5,7 +5,7 @@ use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState};
 use super::init::{self, Init};
 use super::{idmap, listener, program, start};
-use crate::cgroup::{Birthplace, Cgroup, View};
+use crate::cgroup::{Birthplace, Cgroup, Doors, Entrance, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::net::{self, Moved};
@@ -19,7 +19,6 @@ use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::{file, pidfd, proc, process, schedule, signal};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,9 +60,7 @@ pub struct NewInit<'a> {
 #[derive(Debug)]
 pub struct Held {
     channel: CreatorEnd,
-    /// The files by which init entered its cgroup.
-    _entered: Vec<File>,
-    _cgroup: Option<OwnedFd>,
+    _entrance: Entrance,
 }
 
 /// A process that is killed on drop, and reaped, unless it was spared.
@@ -161,7 +158,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
-    let Birthplace { unified: cgroup_fd, placeholder } = cgroup.create(&plan.cgroup)?;
+    let Birthplace { entrance, placeholder } = cgroup.create(&plan.cgroup)?;
     let groups = NewGroups { cgroup, rdt, kept: false };
     if let (Some(rdt), Some(plan)) = (rdt, &plan.rdt) {
         rdt.create(plan)?;
@@ -186,13 +183,14 @@ pub fn create(request: Request) -> Result<NewInit> {
     };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
-    let init = |joins, channel| Init {
+    let init = |joins, doors, channel| Init {
         plan,
         host,
         channel,
         listener,
         state_dir: state_dir.as_raw_fd().unsigned_abs(),
         joins,
+        doors,
         sources,
         users,
         files,
@@ -201,21 +199,21 @@ pub fn create(request: Request) -> Result<NewInit> {
         hook_state,
         ignored_signals,
     };
-    let born_in = cgroup_fd.as_ref().map(AsFd::as_fd);
+    let born_in = entrance.unified.as_ref().map(AsFd::as_fd);
     let child = match namespaces.fork() {
         Fork::Direct => match clone_into_pid_namespace(namespaces, &joins, born_in)? {
             Cloned::Child => {
                 // Only the creator holds its end then, so that its death is noticed.
                 drop(channel);
-                init(joins, end).run()
+                init(joins, Some(&entrance.doors), end).run()
             }
             Cloned::Parent(child) => child,
         },
         Fork::Relay => match clone::clone3(NsSet::default(), born_in, false)? {
             Cloned::Child => {
                 drop(channel);
-                match relay(namespaces, &joins, &end) {
-                    Ok(Relay::Init) => init(Vec::new(), end).run(),
+                match relay(namespaces, &joins, &entrance.doors, &end) {
+                    Ok(Relay::Init) => init(Vec::new(), None, end).run(),
                     Ok(Relay::Done) => process::exit_now(0),
                     Err(error) => {
                         // If the creator is gone, nobody wants to know.
@@ -235,17 +233,11 @@ pub fn create(request: Request) -> Result<NewInit> {
     let process = Doomed::new(pidfd);
     // Init is in the cgroup now.
     drop(placeholder);
-    let entered = equip(plan, host, cgroup, pid)?;
+    equip(plan, host, pid)?;
     rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     channel.send(ToInit::Go)?;
     let devices = converse(&channel, pid, &process, plan, hook_state)?;
-    Ok(NewInit {
-        pid,
-        process,
-        devices,
-        groups,
-        held: Held { channel, _entered: entered, _cgroup: cgroup_fd },
-    })
+    Ok(NewInit { pid, process, devices, groups, held: Held { channel, _entrance: entrance } })
 }
 
 fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
@@ -324,9 +316,10 @@ enum Relay {
 }
 
 /// The rare process in between: it joins what init could not join any more, makes init as its sibling, and ends.
-fn relay(namespaces: &Namespaces, joins: &[OwnedFd], end: &InitEnd) -> Result<Relay> {
+fn relay(namespaces: &Namespaces, joins: &[OwnedFd], doors: &Doors, end: &InitEnd) -> Result<Relay> {
     process::die_with_parent(true)?;
     process::hide_from_tracers()?;
+    doors.enter()?;
     init::join(&namespaces.join, joins)?;
     match clone::clone3(namespaces.at_clone(), None, true)? {
         Cloned::Child => Ok(Relay::Init),
@@ -362,14 +355,12 @@ pub fn from_relay(channel: &CreatorEnd, relay: &Child) -> Result<Child> {
     }
 }
 
-/// Gives init what only its creator can give: cgroups, ids, and limits that only the host's privileges can raise.
-fn equip(plan: &Plan, host: &Host, cgroup: &Cgroup, pid: i32) -> Result<Vec<File>> {
-    let entered = cgroup.attach(pid)?;
+/// Gives init what only its creator can give: ids, and limits that only the host's privileges can raise.
+fn equip(plan: &Plan, host: &Host, pid: i32) -> Result<()> {
     if plan.namespaces.new.has(Ns::User) {
         idmap::write(host, &plan.namespaces, pid)?;
     }
-    equip_process(&plan.process, pid, plan.namespaces.contains(Ns::User))?;
-    Ok(entered)
+    equip_process(&plan.process, pid, plan.namespaces.contains(Ns::User))
 }
 
 /// The same for any process of a container: its OOM score, its place in the queues for CPU and disk, and in a user namespace room for

@@ -75,7 +75,6 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let child = super::create::from_relay(&channel, &relay)?;
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
-    entrance.attach(pid)?;
     request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
     if let Some(affinity) = affinity {
@@ -125,6 +124,7 @@ fn newcomer(request: Request, end: InitEnd, ignored_signals: u64) -> ! {
 fn enter(request: &Request, end: &InitEnd) -> Result<()> {
     process::die_with_parent(true)?;
     process::hide_from_tracers()?;
+    request.entrance.doors.enter()?;
     let init = request.init;
     let mut needed = vec![end.as_fd(), init];
     needed.extend(request.console.as_ref().map(AsFd::as_fd));

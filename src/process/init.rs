@@ -3,6 +3,7 @@
 use super::channel::{FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState};
 use super::program::{self, Program};
+use crate::cgroup::Doors;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
@@ -27,6 +28,8 @@ pub struct Init<'a> {
     pub state_dir: u32,
     /// The namespaces to join, in the order of the plan.
     pub joins: Vec<OwnedFd>,
+    /// The way into its cgroup, unless a relay has gone it already.
+    pub doors: Option<&'a Doors>,
     /// The objects of the host, where init could not open them itself.
     pub sources: Option<Sources>,
     /// Room for many mounts.
@@ -67,6 +70,7 @@ impl<'a> Init<'a> {
         process::die_with_parent(true)?;
         // Its lock is the creator's, and others in a joined PID namespace may look at what init holds.
         file::close_range(self.state_dir, self.state_dir, false)?;
+        self.doors.map_or(Ok(()), Doors::enter)?;
         self.channel.wait_for(ToInit::Go)?;
         self.enter_namespaces()?;
         process::new_session()?;

@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
     if (argc < 6) errx(2, "usage: floor ROOTFS FILES (v1|v2) CGROUP[,CGROUP...] PROGRAM [ARG...]");
     const char *rootfs = argv[1], *files = argv[2];
     int v2 = !strcmp(argv[3], "v2"), count = 0, go[2];
-    char *cgroups[32], path[4096], text[32];
+    char *cgroups[32], path[4096];
     for (char *dir = strtok(argv[4], ","); dir && count < 32; dir = strtok(NULL, ",")) {
         CHECK(mkdir(dir, 0755));
         cgroups[count++] = dir;
@@ -145,17 +145,17 @@ int main(int argc, char **argv) {
     CHECK(child);
     if (child == 0) {
         close(go[1]);
-        if (read(go[0], text, 1) != 1) return 1;
+        if (read(go[0], path, 1) != 1) return 1;
+        /* A process that moves itself by tasks waits for nothing; moving it by cgroup.procs takes an RCU grace period. */
+        for (int i = 0; i < count && !v2; i++) {
+            snprintf(path, sizeof path, "%s/tasks", cgroups[i]);
+            put(path, "0");
+        }
         make_root(rootfs, files, cgroups[0]);
         loopback_up();
         CHECK(sethostname("floor", 5));
         execv(argv[5], argv + 5);
         err(127, "%s", argv[5]);
-    }
-    snprintf(text, sizeof text, "%d", child);
-    for (int i = 0; i < count && !v2; i++) {
-        snprintf(path, sizeof path, "%s/cgroup.procs", cgroups[i]);
-        put(path, text);
     }
     CHECK(write(go[1], "", 1));
     int status;
