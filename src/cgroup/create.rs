@@ -55,6 +55,11 @@ impl Made {
         self.dirs.iter().any(|made| made == dir)
     }
 
+    /// Whether a cgroup is new and has none above it but the root, which nobody can freeze.
+    fn is_topmost(&self, hierarchy: &Hierarchy) -> bool {
+        self.has(&hierarchy.dir) && hierarchy.dir.parent() == Some(&hierarchy.mount)
+    }
+
     fn keep(mut self) {
         self.dirs.clear();
     }
@@ -88,6 +93,7 @@ impl Cgroup {
             }
         }
         let exists = |hierarchy: &&Hierarchy| !missing.contains(hierarchy);
+        self.refuse_frozen(|hierarchy| exists(&hierarchy) && !made.is_topmost(hierarchy))?;
         if let Some(cpuset) = self.controller("cpuset").filter(exists) {
             for name in ["cpuset.cpus", "cpuset.mems"] {
                 inherit(&cpuset.dir, &cpuset.mount, name, &made).doing(|| "create the cgroup".into())?;

@@ -110,6 +110,23 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Makes sure that processes which enter go on, as init would be waited for in vain. Also a cgroup further up may be frozen; which
+    /// of the hierarchies could have that, `suspect` tells.
+    pub(super) fn refuse_frozen(&self, suspect: impl Fn(&Hierarchy) -> bool) -> Result<()> {
+        let both = [(self.unified(), "cgroup.events"), (self.controller("freezer"), "freezer.state")];
+        for (hierarchy, name) in both {
+            let Some(hierarchy) = hierarchy.filter(|hierarchy| suspect(hierarchy)) else { continue };
+            // Of several lines, or the only one.
+            let state = file::unless_gone(file::read(&hierarchy.dir.join(name)))?.unwrap_or_default();
+            if state.lines().any(|line| matches!(line, "frozen 1" | "FROZEN" | "FREEZING")) {
+                let what = format!("container's cgroup unexpectedly frozen: {:?}", hierarchy.dir);
+                let hint = "thaw it, or give the container another one";
+                return Err(Error::new(what).field("linux.cgroupsPath").hint(hint));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the processes are frozen, or about to be.
     pub fn frozen(&self) -> Result<bool> {
         if let Some(unified) = self.unified()

@@ -80,7 +80,7 @@ impl SubCgroup {
         let path = Path::new(path);
         let inside = |part| !matches!(part, Component::ParentDir);
         if path.as_os_str().is_empty() || !path.components().all(inside) {
-            return Err(Error::new(format!("--cgroup {text:?}: not a path below the container's cgroup")));
+            return Err(Error::new(format!("--cgroup: {} is not a sub cgroup path", path.display())));
         }
         Ok(SubCgroup { controllers, path: path.strip_prefix("/").unwrap_or(path).to_owned() })
     }
@@ -100,6 +100,11 @@ impl Cgroup {
     /// itself, after which cgroup v2 lets no process into the container's own any more.
     /// `wanted` names others instead, which have to be there.
     pub fn entrance(&self, init: i32, wanted: &[SubCgroup]) -> Result<Entrance> {
+        let has = |name: &String| self.controller(name).is_some();
+        if let Some(name) = wanted.iter().flat_map(|wanted| &wanted.controllers).find(|name| !has(name)) {
+            let hint = "cgroup v1 has a hierarchy for each, v2 one for all, which takes a path alone";
+            return Err(Error::new(format!("--cgroup: unknown controller {name}")).hint(hint));
+        }
         let (mut unified, mut others) = (None, Vec::new());
         let now = match self.hierarchies.as_slice() {
             [] => String::new(),

@@ -341,3 +341,33 @@ fn exec_works_when_the_containers_processes_have_moved_below() {
     b.delete_force().ok();
     b.assert_nothing_left();
 }
+
+#[test]
+fn a_frozen_cgroup_is_refused() {
+    for view in views() {
+        // Frozen itself, or below one that is.
+        for below in ["", "/below"] {
+            let b = Bundle::idle().view(view);
+            let path = format!("{}{below}", b.cgroup());
+            let frozen = cgroups(&b, view);
+            frozen.iter().for_each(|dir| fs::create_dir(dir).unwrap());
+            let b = b.set("/linux/cgroupsPath", path);
+            let write = |file: &str, value: &str| {
+                let files = frozen.iter().map(|dir| dir.join(file)).filter(|file| file.exists());
+                files.map(|file| fs::write(file, value).unwrap()).count()
+            };
+            // On a hybrid host either of them holds processes.
+            for (file, on, off) in [("freezer.state", "FROZEN", "THAWED"), ("cgroup.freeze", "1", "0")] {
+                if write(file, on) > 0 {
+                    let out = b.create().fails(1, &["linux.cgroupsPath", "cgroup unexpectedly frozen"]);
+                    out.one_line();
+                    write(file, off);
+                }
+            }
+            b.run_with(&["--detach"]).ok();
+            b.delete_force().ok();
+            frozen.iter().for_each(|dir| drop(fs::remove_dir(dir)));
+            b.assert_nothing_left();
+        }
+    }
+}

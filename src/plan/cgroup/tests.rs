@@ -217,7 +217,7 @@ fn values_that_nothing_can_grant() {
         (
             r#"{"unified":{"memory.max":"1"}}"#,
             V1,
-            "unified: values of cgroup v2 can't be set on a host with cgroup v1",
+            "unified: invalid configuration: values of cgroup v2 on a host with cgroup v1",
         ),
         (r#"{"pids":{"limit":5}}"#, None, "pids.limit: the container gets no cgroup to set it in"),
     ];

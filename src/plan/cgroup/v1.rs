@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, Linux
 
 pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
-        let error = Error::new("values of cgroup v2 can't be set on a host with cgroup v1");
+        let error = Error::new("invalid configuration: values of cgroup v2 on a host with cgroup v1");
         return Err(error.field("linux.resources.unified"));
     }
     let mut writes = Vec::new();
