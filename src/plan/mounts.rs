@@ -7,7 +7,7 @@ use super::mount_idmap::{MountIdMap, Owners};
 use super::mount_label::Label;
 use super::mount_options::{self, Data, MountOptions, SourceLink};
 use crate::error::{Context, Error, Result};
-use crate::sys::mount::{Attributes, Propagation};
+use crate::sys::mount::{Attributes, Propagation, attr};
 use oci_spec::runtime::Mount;
 use std::path::{Component, Path, PathBuf};
 
@@ -31,6 +31,14 @@ pub struct MountStep {
     pub no_follow: bool,
     /// `mounts[3]`
     pub field: String,
+}
+
+impl MountStep {
+    /// A tmpfs becomes read-only only when its mount points and devices have been made.
+    pub fn is_sealed_later(&self) -> bool {
+        let tmpfs = matches!(&self.kind, MountKind::New { fs, .. } if fs == "tmpfs");
+        tmpfs && self.attributes.set & attr::RDONLY != 0
+    }
 }
 
 /// What is mounted.

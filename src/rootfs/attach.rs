@@ -3,18 +3,34 @@
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 use crate::plan::mounts::{MountKind, MountStep};
-use crate::sys::mount::{self, Attributes, Propagation};
+use crate::sys::mount::{self, Attributes, Propagation, attr};
 use crate::sys::path::{self, Places};
 use crate::sys::{Errno, copy, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// A mount that becomes read-only only when everything is in it.
+#[derive(Debug)]
+pub struct Unsealed<'a> {
+    tree: OwnedFd,
+    field: &'a str,
+}
+
+impl Unsealed<'_> {
+    pub fn seal(self) -> Result<()> {
+        let readonly = Attributes { set: attr::RDONLY, clear: 0 };
+        mount::set_attributes(self.tree.as_fd(), readonly, None, false).field(|| self.field.to_owned())?;
+        file::leave_open(self.tree);
+        Ok(())
+    }
+}
+
 /// Puts one mount of the plan into place. A destination that does not exist is made, inside the root.
-pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
+pub fn put<'a>(root: BorrowedFd, step: &'a MountStep, source: Source) -> Result<Option<Unsealed<'a>>> {
     match source {
         Source::Directory(tree) => attach(root, step, tree, true),
         Source::File(tree) => attach(root, step, tree, false),
-        Source::Link(content) => copy_link(root, step, &content),
+        Source::Link(content) => copy_link(root, step, &content).map(|()| None),
         Source::CopyUp(tmpfs) => {
             let below = target(root, step, true)?;
             copy::tree(below.as_fd(), tmpfs.as_fd())
@@ -23,18 +39,26 @@ pub fn put(root: BorrowedFd, step: &MountStep, source: Source) -> Result<()> {
             attach(root, step, tmpfs, true)
         }
         Source::Hierarchies { tmpfs: Some(tmpfs), dirs, links } => {
-            put_hierarchies(root, step, tmpfs, dirs, &links).field(|| step.field.clone())
+            put_hierarchies(root, step, tmpfs, dirs, &links).map(|()| None).field(|| step.field.clone())
         }
-        Source::Hierarchies { tmpfs: None, .. } | Source::Nothing => change(root, step),
+        Source::Hierarchies { tmpfs: None, .. } | Source::Nothing => change(root, step).map(|()| None),
     }
 }
 
-fn attach(root: BorrowedFd, step: &MountStep, tree: OwnedFd, directory: bool) -> Result<()> {
+fn attach<'a>(
+    root: BorrowedFd,
+    step: &'a MountStep,
+    tree: OwnedFd,
+    directory: bool,
+) -> Result<Option<Unsealed<'a>>> {
     let target = target(root, step, directory)?;
     mount::attach(tree.as_fd(), target.as_fd()).field(|| format!("{}.destination", step.field))?;
-    file::leave_open(tree);
     file::leave_open(target);
-    Ok(())
+    if step.is_sealed_later() {
+        return Ok(Some(Unsealed { tree, field: &step.field }));
+    }
+    file::leave_open(tree);
+    Ok(None)
 }
 
 /// What is at the destination, or else what is made there: a directory or an empty file, like the source.
@@ -65,7 +89,10 @@ fn must_be_real(step: &MountStep) -> bool {
 
 /// A directory without a symbolic link on the way: one would leave the real /proc and /sys unprotected (CVE-2023-27561).
 fn real_dir(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    let hint = || "a symbolic link on the way to a proc or sysfs mount is refused".to_owned();
+    let hint = || {
+        "proc and sysfs must be mounted on ordinary directory: a symbolic link on the way is refused"
+            .to_owned()
+    };
     match path::resolve_unlinked(root, path) {
         Err(error) if error.errno == Errno::ENOENT => {
             path::make_dirs(root, path)?;

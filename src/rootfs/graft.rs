@@ -1,7 +1,8 @@
 //! Mounts that a container gets, or loses, while it runs.
 
+use super::UserNamespaces;
+use super::attach::{self, Unsealed};
 use super::source::{self, CgroupTree, Source};
-use super::{UserNamespaces, attach};
 use crate::error::{Context, Error, Result};
 use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountKind, MountStep};
@@ -35,7 +36,8 @@ impl<'a> Graft<'a> {
     pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd, others: &[PathBuf]) -> Result<()> {
         source::make_new(self.steps, Some(root), &mut self.sources)?;
         for (i, (step, source)) in self.steps.iter().zip(self.sources).enumerate() {
-            if let Err(error) = attach::put(root, step, source) {
+            let put = attach::put(root, step, source);
+            if let Err(error) = put.and_then(|unsealed| unsealed.map_or(Ok(()), Unsealed::seal)) {
                 // The error to report is the one that led here.
                 let _ = take_away(root, proc, self.steps[..i].iter(), others);
                 return Err(error);

@@ -10,6 +10,7 @@ mod fresh;
 mod graft;
 mod idmapped;
 mod mask;
+mod no_pivot;
 mod source;
 
 pub use graft::{Graft, take_away};
@@ -21,6 +22,7 @@ use crate::plan::Plan;
 use crate::sys::mount::{self, Attributes, Propagation, attr};
 use crate::sys::path::{self, Places};
 use crate::sys::{file, process};
+use attach::Unsealed;
 use source::Source;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -33,6 +35,7 @@ pub struct Rootfs<'a> {
     mounts: Vec<Source>,
     devices: Vec<Option<OwnedFd>>,
     null: Option<OwnedFd>,
+    unsealed: Vec<Unsealed<'a>>,
 }
 
 impl<'a> Rootfs<'a> {
@@ -50,7 +53,7 @@ impl<'a> Rootfs<'a> {
         let place = place.field(|| "root.path".into())?;
         mount::attach(root.as_fd(), place.as_fd()).field(|| "root.path".into())?;
         file::leave_open(place);
-        Ok(Rootfs { plan, root, mounts, devices, null })
+        Ok(Rootfs { plan, root, mounts, devices, null, unsealed: Vec::new() })
     }
 
     /// The root directory.
@@ -62,8 +65,12 @@ impl<'a> Rootfs<'a> {
     pub fn pivot(&self) -> Result<()> {
         process::change_dir(self.root.as_fd())?;
         if self.plan.root.no_pivot {
+            let populated = runs_hooks_before_pivot(self.plan);
+            // As mountinfo has it: the process stands there now.
+            let own = if populated { Some(process::current_dir()?) } else { None };
+            no_pivot::hide_hosts_procfs(own.as_deref())?;
             let slash = file::open_dir(Path::new("/"))?;
-            if runs_hooks_before_pivot(self.plan) {
+            if populated {
                 mount::attach(self.root.as_fd(), slash.as_fd())?;
             }
             return Ok(process::chroot_here()?);
@@ -78,7 +85,7 @@ impl<'a> Rootfs<'a> {
     /// Puts the mounts, devices and links into place.
     pub fn populate(&mut self) -> Result<()> {
         for (step, source) in self.plan.mounts.iter().zip(self.mounts.drain(..)) {
-            attach::put(self.root.as_fd(), step, source)?;
+            self.unsealed.extend(attach::put(self.root.as_fd(), step, source)?);
         }
         let mut places = Places::inside(self.root.as_fd());
         for (step, source) in self.plan.devices.iter().zip(self.devices.drain(..)) {
@@ -112,6 +119,7 @@ impl<'a> Rootfs<'a> {
         for path in &self.plan.readonly {
             mask::protect(self.root.as_fd(), &path.path).field(|| path.field.clone())?;
         }
+        self.unsealed.drain(..).try_for_each(Unsealed::seal)?;
         let (propagation, recursive) = self.plan.root.propagation;
         if (propagation, recursive) != (Propagation::Slave, true) {
             mount::set_attributes(self.root.as_fd(), Attributes::default(), Some(propagation), recursive)

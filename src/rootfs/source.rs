@@ -137,7 +137,8 @@ fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Sourc
     if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
         data.extend(root.and_then(|root| mode_of(root, &step.destination)));
     }
-    let new = match new_fs(fs, source.as_deref(), flags, &data, step.attributes.set) {
+    let later = if step.is_sealed_later() { attr::RDONLY } else { 0 };
+    let new = match new_fs(fs, source.as_deref(), flags, &data, step.attributes.set & !later) {
         Err(error) if fs == "sysfs" && error.errno() == Some(Errno::EPERM) => {
             fresh::hosts_sysfs(step.attributes.set)
         }

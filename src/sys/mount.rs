@@ -304,6 +304,12 @@ pub fn detach_here() -> Result<()> {
     nix::mount::umount2(c".", nix::mount::MntFlags::MNT_DETACH).called(|| "umount2(\".\", MNT_DETACH)".into())
 }
 
+/// `umount2(path, MNT_DETACH|UMOUNT_NOFOLLOW)`: takes away the mount on top of a directory, and those below it.
+pub fn detach_at(path: &Path) -> Result<()> {
+    let flags = nix::mount::MntFlags::MNT_DETACH | nix::mount::MntFlags::UMOUNT_NOFOLLOW;
+    nix::mount::umount2(path, flags).called(|| format!("umount2({path:?}, MNT_DETACH|UMOUNT_NOFOLLOW)"))
+}
+
 /// `fchdir(proc)`, `umount2("self/fd/N", MNT_DETACH)`: takes away the mount that an fd is the root of, and those below it. `proc` is
 /// the root of a procfs that shows the calling process; there is no call that takes the fd itself.
 pub fn detach(proc: BorrowedFd, mount: BorrowedFd) -> Result<()> {

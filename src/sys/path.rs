@@ -144,8 +144,13 @@ fn make_dirs_following(root: BorrowedFd, path: &Path, links: u32) -> Result<Owne
 }
 
 /// A file inside `root` to mount onto: what is there, or else an empty regular file made together with the directories
-/// above it.
+/// above it. A dangling symbolic link, such as `/etc/resolv.conf` of many images, is followed: the file is made where it leads to,
+/// inside the root.
 pub fn make_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
+    make_file_following(root, path, MAX_LINKS)
+}
+
+fn make_file_following(root: BorrowedFd, path: &Path, links: u32) -> Result<OwnedFd> {
     if let Some(found) = find(root, path)? {
         return Ok(found);
     }
@@ -157,7 +162,11 @@ pub fn make_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
         Ok(_) | Err(rustix::io::Errno::EXIST) => {}
         Err(errno) => return Err(errno).called(|| format!("openat({}, O_CREAT)", place.shown())),
     }
-    resolve(place.dir, Path::new(place.name))
+    let made = resolve_unfollowed(place.dir, Path::new(place.name))?;
+    let Some(target) = super::file::link_content(made.as_fd())? else { return Ok(made) };
+    let links = links.checked_sub(1).ok_or(Errno::ELOOP).called(|| format!("follow {}", place.shown()))?;
+    let path = path.parent().unwrap_or(Path::new("")).join(target);
+    make_file_following(root, path.strip_prefix("/").unwrap_or(&path), links)
 }
 
 /// An `O_PATH` descriptor of what a path inside `root` names; if that is a symbolic link, of the link itself.

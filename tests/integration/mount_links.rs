@@ -92,3 +92,32 @@ fn a_mount_goes_over_a_link() {
     let b = b.mount("/etc/link", "bind", &format!("{io}/dangling"), &options);
     assert_eq!(b.run().lines(), ["/nowhere"]);
 }
+
+/// Images have `/etc/resolv.conf` as a link to a file that is only made when the machine boots.
+#[test]
+fn a_destination_that_dangles_is_made_where_it_leads_to() {
+    let script = "cat /etc/resolv.conf /run/made/up/resolv.conf /var/relative; \
+                  cut -d' ' -f5 /proc/self/mountinfo | grep -e /run/ -e /var/; readlink /etc/resolv.conf";
+    let b = Bundle::sh(script)
+        .symlink("/etc/resolv.conf", "/jump/up/resolv.conf")
+        .symlink("/jump", "run/made")
+        .symlink("/etc/relative", "../../../../var/relative");
+    let io = source(&b);
+    let target = format!("{io}/target");
+    let b = b.mount("/etc/resolv.conf", "bind", &target, &["bind"]);
+    let b = b.mount("/etc/relative", "bind", &target, &["bind"]);
+    for _ in 0..2 {
+        let lines =
+            ["of the host", "of the host", "of the host", "/run/made/up/resolv.conf", "/var/relative"];
+        assert_eq!(b.run().ok().lines(), [&lines[..], &["/jump/up/resolv.conf"]].concat());
+    }
+    assert!(b.rootfs().join("run/made/up/resolv.conf").is_file());
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_destination_that_leads_in_a_circle_is_refused() {
+    let b = Bundle::new().symlink("/etc/a", "b").symlink("/etc/b", "a");
+    let io = source(&b);
+    b.mount("/etc/a", "bind", &format!("{io}/target"), &["bind"]).run().fails(1, &["ELOOP"]).one_line();
+}

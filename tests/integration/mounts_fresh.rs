@@ -168,3 +168,23 @@ fn a_relative_destination_is_taken_from_the_root() {
     let b = Bundle::sh("grep -c ' /some/where ' /proc/self/mountinfo").set("/process/cwd", "/etc");
     assert_eq!(b.mount("some/./where", "tmpfs", "tmpfs", &[]).run().ok().lines(), ["1"]);
 }
+
+#[test]
+fn a_read_only_tmpfs_takes_what_config_json_puts_on_it() {
+    let script = "for dir in /dev /a; do touch $dir/new || echo $dir; done; touch /a/b/new && echo below; \
+                  echo null > /dev/null; stat -c %F /dev/null /dev/fuse; cat /proc/self/mountinfo";
+    let b = Bundle::sh(script)
+        .edit(|config| config["mounts"][1]["options"].as_array_mut().unwrap().push("ro".into()));
+    let b = b.mount("/a", "tmpfs", "tmpfs", &["ro"]).mount("/a/b", "tmpfs", "tmpfs", &[]);
+    let b = b.push(
+        "/linux/devices",
+        serde_json::json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}),
+    );
+    let out = b.run().ok();
+    let kind = "character special file";
+    assert_eq!(out.lines()[..5], ["/dev", "/a", "below", kind, kind]);
+    for (place, readonly) in [("/dev", true), ("/a", true), ("/a/b", false), ("/dev/pts", false)] {
+        assert_eq!(out.mount_at(place).has("ro"), readonly, "{place}: {out}");
+    }
+    b.assert_nothing_left();
+}

@@ -305,3 +305,24 @@ fn read_only_and_masked_paths_follow_no_link_out_of_the_root() {
     fs::write(outside.join("file"), "still writable\n").unwrap();
     b.assert_nothing_left();
 }
+
+#[test]
+fn a_container_without_pivot_root_cannot_mount_a_whole_proc() {
+    requires!(Need::UserNamespace);
+    // What is hidden in its own /proc must not come back in one that it mounts in a user namespace.
+    let script = "cat /proc/version; unshare -Urmpf sh -c 'mount -t proc proc /tmp || mount -t sysfs sysfs /tmp'; \
+                  [ -e /tmp/version ] || [ -e /tmp/kernel ] || echo refused; ls /proc/self/status";
+    for (options, hook) in [(&[][..], false), (&["--no-pivot"], false), (&["--no-pivot"], true)] {
+        let b =
+            Bundle::sh(script).set("/linux/maskedPaths", serde_json::json!(["/proc/version", "/sys/kernel"]));
+        let b = b.mount("/sys", "sysfs", "sysfs", &["ro"]);
+        let b = if hook { b.hook("createContainer", "true") } else { b };
+        let out = b.run_with(options).ok();
+        assert_eq!(out.lines(), ["refused", "/proc/self/status"], "{options:?} {hook}: {out}");
+        assert_eq!(
+            out.stderr.matches("denied").count() + out.stderr.matches("permitted").count(),
+            2,
+            "{out}"
+        );
+    }
+}
