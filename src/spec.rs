@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// The version of the runtime-spec that this runtime implements.
@@ -195,8 +196,14 @@ impl Spec {
 }
 
 impl Process {
-    /// Reads the file of `exec --process`.
+    /// Reads the file of `exec --process`, or the pipe that a shell has made of `<(...)`.
     pub fn read(path: &Path) -> Result<Process> {
+        if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+            let mut content = Vec::new();
+            let read = File::open(path).and_then(|pipe| pipe.take(MAX_SIZE).read_to_end(&mut content));
+            read.map_err(|error| CallError { call: format!("read({path:?})"), errno: error.into() })?;
+            return from_json(&content).doing(|| path.display().to_string());
+        }
         read_json(path)
     }
 

@@ -56,9 +56,15 @@ fn from_flags(container: &Container, args: &Exec) -> Result<Process> {
         process.apparmor_profile = Some(profile.clone());
     }
     let capabilities = process.capabilities.get_or_insert_with(Capabilities::default);
-    // Never the inheritable and ambient sets: what the program executes in turn would get them too (CVE-2022-29162).
-    for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
-        set.extend(args.cap.iter().cloned());
+    // Never the inheritable set: what the program executes in turn would get them too (CVE-2022-29162). Where config.json has put a
+    // capability there, it is ambient as well, or it would be lost on a program of another user than root.
+    for cap in &args.cap {
+        for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
+            set.push(cap.clone());
+        }
+        if capabilities.inheritable.contains(cap) {
+            capabilities.ambient.push(cap.clone());
+        }
     }
     Ok(process)
 }

@@ -20,11 +20,18 @@ impl Container {
         if all {
             return self.state.cgroup.kill_all(number, Instant::now() + FREEZE_PATIENCE);
         }
-        let init = init.ok_or_else(|| Error::new("container not running"))?;
+        let not_running = || Error::new("container not running");
         if number == signal::KILL && !self.state.namespaces.has(Ns::Pid) {
-            // In a PID namespace of its own all others die with init; elsewhere they have to be sought out.
+            // In a PID namespace of its own all others die with init; elsewhere they have to be sought out, and may outlive it.
+            if init.is_none() && self.pids()?.is_empty() {
+                return Err(not_running());
+            }
             self.state.cgroup.kill_all(number, Instant::now() + FREEZE_PATIENCE)?;
+            if init.is_none() {
+                return Ok(());
+            }
         }
+        let init = init.ok_or_else(not_running)?;
         pidfd::send_signal(init.as_fd(), number)?;
         if number == signal::KILL && self.state.cgroup.frozen()? {
             // In cgroup v1 what is frozen dies only after a thaw.

@@ -85,7 +85,7 @@ impl Caps {
         let idle = caps.ambient & !(caps.permitted & caps.inheritable);
         if idle != 0 {
             warnings.push(format!(
-                "process.capabilities.ambient: without effect, as not both permitted and inheritable: {}",
+                "process.capabilities.ambient: can't raise ambient capability {}: not both permitted and inheritable",
                 names(idle)
             ));
         }
@@ -219,7 +219,9 @@ mod tests {
         assert_eq!(result.unwrap().ambient, 0);
         assert_eq!(
             warnings,
-            ["process.capabilities.ambient: without effect, as not both permitted and inheritable: CAP_KILL"]
+            [
+                "process.capabilities.ambient: can't raise ambient capability CAP_KILL: not both permitted and inheritable"
+            ]
         );
     }
 }

@@ -40,6 +40,8 @@ pub struct Hook {
     pub timeout: Option<Duration>,
     /// `hooks.prestart[0]`
     pub field: String,
+    /// `prestart hook #0`, as runc's errors have it.
+    pub name: String,
 }
 
 impl Hooks {
@@ -59,11 +61,11 @@ impl Hooks {
 }
 
 fn list(hooks: &Option<Vec<oci::Hook>>, name: &str) -> Result<Vec<Hook>> {
-    let hook = |(i, hook)| one(hook, format!("hooks.{name}[{i}]"));
+    let hook = |(i, hook)| one(hook, format!("hooks.{name}[{i}]"), format!("{name} hook #{i}"));
     hooks.iter().flatten().enumerate().map(hook).collect()
 }
 
-fn one(hook: &oci::Hook, field: String) -> Result<Hook> {
+fn one(hook: &oci::Hook, field: String, name: String) -> Result<Hook> {
     // "path (string, REQUIRED) [...] This value MUST be an absolute path."
     if !hook.path().is_absolute() {
         let error = Error::new(format!("{:?} is not an absolute path", hook.path()));
@@ -93,7 +95,7 @@ fn one(hook: &oci::Hook, field: String) -> Result<Hook> {
         None | Some([]) => vec![hook.path().to_string_lossy().into_owned()],
         Some(args) => args.to_vec(),
     };
-    Ok(Hook { path: hook.path().clone(), args, env: hook.env().clone(), timeout, field })
+    Ok(Hook { path: hook.path().clone(), args, env: hook.env().clone(), timeout, field, name })
 }
 
 #[cfg(test)]
@@ -128,6 +130,7 @@ mod tests {
                 env: None,
                 timeout: None,
                 field: field.into(),
+                name: format!("{} hook #0", &field["hooks.".len()..field.len() - "[0]".len()]),
             };
             assert_eq!(*list, [expected]);
         }

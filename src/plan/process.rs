@@ -48,6 +48,8 @@ pub struct Process {
     pub terminal: bool,
     /// Size of the terminal: rows, columns.
     pub console_size: Option<(u16, u16)>,
+    /// Its terminal leaves the ends of lines to that of the caller, to which the bytes go on.
+    pub passed_through: bool,
     /// Name of the session keyring made for it; `None` keeps the caller's keyring.
     pub keyring: Option<String>,
     /// How many file descriptors after 2 it inherits.
@@ -114,6 +116,7 @@ impl Process {
             oom_score_adj: given.oom_score_adj.map(oom_score_adj).transpose()?,
             terminal: given.terminal,
             console_size: console_size(given)?,
+            passed_through: false,
             keyring: (!options.no_new_keyring).then(|| format!("_ses.{}", options.id)),
             preserve_fds: options.preserve_fds.saturating_add(options.listen_fds),
             scheduler: given.scheduler.as_ref().map(schedule::scheduler).transpose()?,

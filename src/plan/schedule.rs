@@ -68,6 +68,9 @@ const STATIC_NODES: u32 = 1 << 15;
 /// More CPUs than any kernel is built for.
 const MAX_CPUS: usize = 8192;
 
+/// The mask of all of them.
+pub static ALL_CPUS: [u64; MAX_CPUS / 64] = [u64::MAX; MAX_CPUS / 64];
+
 /// No kernel is built for more nodes (`CONFIG_NODES_SHIFT`).
 const MAX_NODES: usize = 1024;
 
@@ -171,7 +174,7 @@ pub fn exec_affinity(given: &spec::ExecCpuAffinity) -> Result<Option<ExecAffinit
     if initial.is_none() && last.is_none() {
         return Ok(None);
     }
-    Ok(Some(ExecAffinity { initial, last: last.unwrap_or_else(|| vec![u64::MAX; MAX_CPUS / 64]) }))
+    Ok(Some(ExecAffinity { initial, last: last.unwrap_or_else(|| ALL_CPUS.to_vec()) }))
 }
 
 /// Checks `linux.memoryPolicy` by the rules of set_mempolicy(2), which only says EINVAL.

@@ -227,7 +227,7 @@ fn condition(arg: &LinuxSeccompArg) -> Option<Condition> {
     Some(Condition { index, op, value: arg.value(), value_two: arg.value_two().unwrap_or(0) })
 }
 
-/// There is a listener if and only if there is something to notify it of.
+/// There is a listener if there is something to notify it of: "This parameter MUST be [...] used when `SCMP_ACT_NOTIFY` action is used".
 fn listener<'a>(seccomp: &'a LinuxSeccomp, policy: &Policy) -> Result<Option<Listener<'a>>> {
     let notify = policy.rules.iter().position(|rule| rule.action == Action::Notify);
     let metadata = seccomp.listener_metadata().as_deref();
@@ -235,12 +235,11 @@ fn listener<'a>(seccomp: &'a LinuxSeccomp, policy: &Policy) -> Result<Option<Lis
         (Some(_), Some(path)) => Ok(Some(Listener { path, metadata })),
         (Some(rule), None) => Err(Error::new("SCMP_ACT_NOTIFY needs a listenerPath")
             .field(policy.path(format_args!("syscalls[{rule}].action")))),
-        (None, Some(_)) => Err(Error::new("no rule has SCMP_ACT_NOTIFY").field(policy.path("listenerPath"))),
         (None, None) if metadata.is_some() => {
             // "This string MUST NOT be set if listenerPath is not set."
             Err(Error::new("there is no listenerPath").field(policy.path("listenerMetadata")))
         }
-        (None, None) => Ok(None),
+        (None, _) => Ok(None),
     }
 }
 
@@ -325,7 +324,6 @@ mod tests {
                 allow(json!({"action": "SCMP_ACT_NOTIFY"})),
                 "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY needs a listenerPath",
             ),
-            (with("listenerPath", json!("/s")), "linux.seccomp.listenerPath: no rule has SCMP_ACT_NOTIFY"),
             (
                 with("listenerMetadata", json!("x")),
                 "linux.seccomp.listenerMetadata: there is no listenerPath",

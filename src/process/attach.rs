@@ -42,6 +42,7 @@ impl Attached {
         {
             process.console_size = Some((size.rows, size.columns));
         }
+        process.passed_through = process.terminal;
         let console = if process.terminal { Some(socket::pair()?) } else { None };
         Ok(Attached { signals: SignalFd::open()?, console })
     }

@@ -2,7 +2,7 @@
 //! limits, runs the hooks of the runtime's side, and waits until init is ready to be started.
 
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
-use super::hooks::{self, HookState};
+use super::hooks::{self, HookState, Surroundings};
 use super::init::{self, Init};
 use super::{idmap, listener, program, start};
 use crate::cgroup::{Birthplace, Cgroup, Doors, Entrance, View};
@@ -12,7 +12,7 @@ use crate::net::{self, Moved};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Fork, Join, Namespaces};
 use crate::plan::process::Process;
-use crate::plan::schedule::scheduler_hint;
+use crate::plan::schedule::{ALL_CPUS, scheduler_hint};
 use crate::rdt::Rdt;
 use crate::rootfs::{CgroupTree, Sources, UserNamespaces};
 use crate::security;
@@ -357,10 +357,17 @@ pub fn from_relay(channel: &CreatorEnd, relay: &Child) -> Result<Child> {
 
 /// Gives init what only its creator can give: ids, and limits that only the host's privileges can raise.
 fn equip(plan: &Plan, host: &Host, pid: i32) -> Result<()> {
+    unbind(pid);
     if plan.namespaces.new.has(Ns::User) {
         idmap::write(host, &plan.namespaces, pid)?;
     }
     equip_process(&plan.process, pid, plan.namespaces.contains(Ns::User))
+}
+
+/// Lets a process run on every CPU that its cgroup has, whichever the caller was bound to: the kernel hands that down, and remembers it
+/// even where the cgroup has others (since Linux 6.2). Where a sandbox forbids it, it stays bound.
+pub fn unbind(pid: i32) {
+    let _ = schedule::set_affinity(pid, &ALL_CPUS);
 }
 
 /// The same for any process of a container: its OOM score, its place in the queues for CPU and disk, and in a user namespace room for
@@ -410,8 +417,9 @@ fn converse(
             Some((FromInit::RunHooks, _)) => {
                 // "The prestart hooks MUST be called after the start operation is called but before the user-specified program command is
                 // executed": to them, as the specification's own validation wants it, the container is created.
-                hooks::run(&plan.hooks.prestart, &hook_state.json("created", pid))?;
-                hooks::run(&plan.hooks.create_runtime, &hook_state.json("creating", pid))?;
+                let around = Surroundings { dir: Some(&hook_state.bundle), ..Surroundings::default() };
+                hooks::run_in(&plan.hooks.prestart, &hook_state.json("created", pid), around)?;
+                hooks::run_in(&plan.hooks.create_runtime, &hook_state.json("creating", pid), around)?;
                 channel.send(ToInit::HooksDone)?;
             }
             Some((FromInit::RunningHooks, _)) => patience = None,

@@ -1,7 +1,7 @@
 //! A further process in a container: both sides of its creation.
 
 use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
-use super::create::{Doomed, equip_process};
+use super::create::{Doomed, equip_process, unbind};
 use super::init::{become_root, send_terminal, take_terminal};
 use super::listener;
 use super::program::{self, Program};
@@ -77,8 +77,11 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let process = Doomed::new(pidfd);
     request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
-    if let Some(affinity) = affinity {
-        schedule::set_affinity(pid, &affinity.last).field(|| "process.execCPUAffinity.final".into())?;
+    match affinity {
+        Some(given) => {
+            schedule::set_affinity(pid, &given.last).field(|| "process.execCPUAffinity.final".into())?;
+        }
+        None => unbind(pid),
     }
     channel.send(ToInit::Go)?;
     await_program(&channel, &process, |fd| {
@@ -155,7 +158,7 @@ fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Resu
         let pty = tty::open_pty(root.as_fd())
             .hint(|| "a terminal needs a mount of type devpts at /dev/pts".into())
             .field(|| "process.terminal".into())?;
-        send_terminal(&pty, plan.console_size, console)?;
+        send_terminal(&pty, plan, console)?;
         take_terminal(pty.slave.as_fd())?;
     }
     let (program, listener) = Program::prepare(plan, filter, host, ignored_signals, proc)?;

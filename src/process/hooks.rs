@@ -4,13 +4,16 @@
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::hooks::Hook;
+use crate::plan::seccomp::{Before, Seccomp};
 use crate::sys::file::{self, Interest};
-use crate::sys::{CallError, pidfd, process, signal};
+use crate::sys::{CallError, pidfd, process, seccomp, signal};
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -50,12 +53,28 @@ impl HookState {
     }
 }
 
-/// Runs hooks one after the other, each with the state on its stdin; the first failure ends it.
-pub fn run(hooks: &[Hook], state: &[u8]) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run_one(hook, state).field(|| hook.field.clone()))
+/// What hooks get that the specification leaves open; without it, what the caller has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// Where they stand.
+    pub dir: Option<&'a Path>,
+    /// The environment of those for which config.json has none.
+    pub env: &'a [CString],
+    /// What filters their system calls, unless it already does.
+    pub filter: Option<&'a Seccomp>,
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
+/// Runs hooks one after the other, each with the state on its stdin; the first failure ends it.
+pub fn run(hooks: &[Hook], state: &[u8]) -> Result<()> {
+    run_in(hooks, state, Surroundings::default())
+}
+
+/// The same in given surroundings.
+pub fn run_in(hooks: &[Hook], state: &[u8], around: Surroundings) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run_one(hook, state, around).field(|| hook.field.clone()))
+}
+
+fn run_one(hook: &Hook, state: &[u8], around: Surroundings) -> Result<()> {
     let mut command = Command::new(&hook.path);
     if let Some((name, arguments)) = hook.args.split_first() {
         command.arg0(name).args(arguments);
@@ -63,6 +82,15 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     if let Some(env) = &hook.env {
         command.env_clear();
         command.envs(env.iter().filter_map(|entry| entry.split_once('=')));
+    } else if !around.env.is_empty() {
+        command.env_clear();
+        command.envs(around.env.iter().filter_map(|entry| variable(entry)));
+    }
+    if let Some(dir) = around.dir {
+        command.current_dir(dir);
+    }
+    if let Some(filter) = around.filter.filter(|filter| filter.install == Before::Exec) {
+        seccomp::install_in(&mut command, &filter.program, filter.flags);
     }
     // A process group of its own, so that a timeout ends what the hook has started too.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -87,7 +115,15 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     let tail = String::from_utf8_lossy(tail.make_contiguous()).trim().to_owned();
     let said = if tail.is_empty() { String::new() } else { format!(", stderr: {tail}") };
     let after = started.elapsed().as_millis();
-    Err(Error::new(format!("hook {} failed after {after} ms: {how}{said}", hook.path.display())))
+    let (name, path) = (&hook.name, hook.path.display());
+    Err(Error::new(format!("error running {name}: {path}, after {after} ms: {how}{said}")))
+}
+
+/// Name and value of a variable.
+fn variable(entry: &CStr) -> Option<(&OsStr, &OsStr)> {
+    let bytes = entry.to_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    Some((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])))
 }
 
 /// Writes the state to the hook, keeps the end of what it writes to stderr, and waits for its end.

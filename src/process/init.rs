@@ -1,13 +1,14 @@
 //! The container's side of its creation: what the new process does, in order, from the clone to the execve.
 
 use super::channel::{FromInit, InitEnd, ToInit};
-use super::hooks::{self, HookState};
+use super::hooks::{self, HookState, Surroundings};
 use super::program::{self, Program};
 use crate::cgroup::Doors;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::namespaces::Join;
+use crate::plan::process::Process;
 use crate::rootfs::{self, CgroupTree, Rootfs, Sources, UserNamespaces};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::proc::Proc;
@@ -139,7 +140,7 @@ impl<'a> Init<'a> {
         if rootfs::runs_hooks_before_pivot(plan) {
             rootfs.populate()?;
             self.files = None;
-            self.run_hooks_before_pivot()?;
+            self.run_hooks_before_pivot(&rootfs)?;
             rootfs.pivot()?;
         } else {
             rootfs.pivot()?;
@@ -163,12 +164,14 @@ impl<'a> Init<'a> {
         Ok(terminal)
     }
 
-    fn run_hooks_before_pivot(&self) -> Result<()> {
+    fn run_hooks_before_pivot(&self, rootfs: &Rootfs) -> Result<()> {
         self.channel.send(&FromInit::RunHooks, &[])?;
         self.channel.wait_for(ToInit::HooksDone)?;
         let hooks = &self.plan.hooks.create_container;
         if !hooks.is_empty() {
             self.channel.send(&FromInit::RunningHooks, &[])?;
+            // What they look for is in the root, which the state doesn't name.
+            process::change_dir(rootfs.root())?;
             hooks::run(hooks, &self.hook_state.json("creating", process::id()))?;
         }
         Ok(())
@@ -182,7 +185,7 @@ impl<'a> Init<'a> {
         if self.plan.console {
             rootfs.put_console(pty.slave.as_fd()).field(field)?;
         }
-        send_terminal(&pty, self.plan.process.console_size, self.console.take()).field(field)?;
+        send_terminal(&pty, &self.plan.process, self.console.take()).field(field)?;
         Ok(pty.slave)
     }
 
@@ -200,7 +203,10 @@ impl<'a> Init<'a> {
     }
 
     fn begin(&self, program: Program, start: BorrowedFd) -> Result<Infallible> {
-        hooks::run(&self.plan.hooks.start_container, &self.hook_state.json("created", process::id()))?;
+        let state = self.hook_state.json("created", process::id());
+        // Their programs are the container's, too.
+        let around = Surroundings { env: program.env(), filter: self.plan.seccomp.as_ref(), dir: None };
+        hooks::run_in(&self.plan.hooks.start_container, &state, around)?;
         let start = program::beyond_preserved(start, self.plan.process.preserve_fds)?;
         let error = program.execute(start.as_fd());
         // Everything else is closed by now, so that only this descriptor can carry the error.
@@ -272,11 +278,14 @@ fn enter_new_time(offsets: Option<&str>) -> Result<()> {
     Ok(ns::join(own.as_fd(), NsSet::default().with(Ns::Time))?)
 }
 
-/// Sets the size of a new terminal and hands its master to whoever serves it, named as callers expect it.
-pub fn send_terminal(pty: &Pty, size: Option<(u16, u16)>, console: Option<OwnedFd>) -> Result<()> {
-    if let Some((rows, columns)) = size {
+/// Sets up a new terminal and hands its master to whoever serves it, named as callers expect it.
+pub fn send_terminal(pty: &Pty, plan: &Process, console: Option<OwnedFd>) -> Result<()> {
+    if let Some((rows, columns)) = plan.console_size {
         tty::set_size(pty.master.as_fd(), tty::Size { rows, columns })
             .field(|| "process.consoleSize".into())?;
+    }
+    if plan.passed_through {
+        tty::keep_newlines(pty.slave.as_fd())?;
     }
     let console = console.ok_or_else(|| Error::new("nobody takes the terminal"))?;
     Ok(socket::send(console.as_fd(), pty.name.as_bytes(), &[pty.master.as_fd()])?)

@@ -17,6 +17,7 @@ pub fn hand_on(to: &ListenerSocket, fd: BorrowedFd, pid: i32, state: &serde_json
         "state": state,
     });
     let field = || "linux.seccomp.listenerPath".to_owned();
-    let socket = socket::connect_stream(&to.path).field(field)?;
+    let socket = socket::connect_stream(&to.path).field(field);
+    let socket = socket.doing(|| "failed to connect with seccomp agent".into())?;
     socket::send(socket.as_fd(), message.to_string().as_bytes(), &[fd]).field(field)
 }

@@ -91,6 +91,11 @@ impl<'a> Program<'a> {
         Ok((program, listener))
     }
 
+    /// Its environment.
+    pub fn env(&self) -> &[CString] {
+        self.env.strings()
+    }
+
     /// Executes the program. Every descriptor but the standard streams, the preserved ones and `report` is closed before, not by the
     /// execve: else the program could be reached through one of them (CVE-2024-21626). `report` is closed by the execve, which tells
     /// whoever holds its other end. Comes back only with an error.
@@ -111,7 +116,8 @@ impl<'a> Program<'a> {
             Errno::ENOEXEC => Some("not an executable of this architecture, and without a #! line"),
             _ => None,
         };
-        let error = Error::from(error).doing(format!("exec: {name:?}")).field("process.args[0]");
+        let what = format!("exec {name}: {}", error.errno.text());
+        let error = Error::new(what).field("process.args[0]");
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

@@ -180,6 +180,11 @@ impl CStrings {
         CStrings { strings }
     }
 
+    /// The strings.
+    pub fn strings(&self) -> &[CString] {
+        &self.strings
+    }
+
     fn pointers(&self) -> Vec<*const libc::c_char> {
         self.strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     }

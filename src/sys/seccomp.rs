@@ -1,7 +1,10 @@
 //! System call filters ([seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html)).
 
 use super::{CallError, Called, Errno, Result, check};
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// An instruction of a filter: `struct sock_filter` of `linux/filter.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,4 +46,15 @@ pub fn install(program: &[Instruction], flags: u32) -> Result<Option<OwnedFd>> {
     let fd = RawFd::try_from(ret).map_err(too_long)?;
     // SAFETY: the kernel has just made this descriptor, which nobody else owns; it closes on execve.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Has the new process of `command` install a filter right before its execve.
+pub fn install_in(command: &mut Command, program: &[Instruction], flags: u32) {
+    let program = program.to_vec();
+    let install = move || match install(&program, flags) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::from_raw_os_error(error.errno.0)),
+    };
+    // SAFETY: this program has one thread, so that no lock can be held by another one that the new process lacks.
+    unsafe { command.pre_exec(install) };
 }

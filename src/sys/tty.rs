@@ -3,7 +3,7 @@
 use super::file::shown;
 use super::{CallError, Called, Errno, Result};
 use rustix::fs::OFlags;
-use rustix::termios::{OptionalActions, Termios, Winsize};
+use rustix::termios::{OptionalActions, OutputModes, Termios, Winsize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -63,6 +63,14 @@ pub fn take_control(tty: BorrowedFd) -> Result<()> {
     rustix::process::ioctl_tiocsctty(tty).called(|| format!("ioctl({}, TIOCSCTTY)", shown(tty)))
 }
 
+/// Stops a terminal from turning "\n" into "\r\n" on output.
+pub fn keep_newlines(tty: BorrowedFd) -> Result<()> {
+    let mut settings = rustix::termios::tcgetattr(tty).called(|| format!("tcgetattr({})", shown(tty)))?;
+    settings.output_modes.remove(OutputModes::ONLCR);
+    rustix::termios::tcsetattr(tty, OptionalActions::Now, &settings)
+        .called(|| format!("tcsetattr({})", shown(tty)))
+}
+
 /// Whether a descriptor is a terminal.
 pub fn is_terminal(fd: BorrowedFd) -> bool {
     rustix::termios::isatty(fd)
@@ -81,7 +89,7 @@ impl<'a> Raw<'a> {
         let before = rustix::termios::tcgetattr(tty).called(|| format!("tcgetattr({})", shown(tty)))?;
         let mut raw = before.clone();
         raw.make_raw();
-        // Output stays as it was: the terminal of the container already turns "\n" into "\r\n".
+        // Output stays as it was: this terminal turns "\n" into "\r\n", as that of the container doesn't.
         raw.output_modes = before.output_modes;
         rustix::termios::tcsetattr(tty, OptionalActions::Now, &raw)
             .called(|| format!("tcsetattr({})", shown(tty)))?;

@@ -303,3 +303,46 @@ fn many_at_once() {
     }
     assert_eq!(b.status(), "running");
 }
+
+// It would be lost on a user other than root; and only config.json can say that it is handed down.
+#[test]
+fn a_capability_becomes_ambient_where_the_container_hands_it_down() {
+    let set = |out: &crate::harness::Output, name: &str| u64::from_str_radix(out.field(name), 16).unwrap();
+    let b = Bundle::idle().set("/process/capabilities", json!({}));
+    let b = b.capabilities(&["bounding", "inheritable"], &["CAP_KILL", "CAP_SYSLOG"]);
+    let b = b.capabilities(&["effective", "permitted"], &["CAP_KILL"]).up();
+    let out = b.exec_with(&["--user", "1000", "--cap", "CAP_SYSLOG"], &["cat", "/proc/self/status"]).ok();
+    let (kill, syslog) = (1 << 5, 1 << 34);
+    assert_eq!((set(&out, "CapAmb:"), set(&out, "CapEff:")), (syslog, syslog));
+    assert_eq!(set(&out, "CapInh:"), kill | syslog);
+}
+
+#[test]
+fn a_process_may_come_from_a_pipe() {
+    let b = Bundle::idle().up();
+    let process = json!({"args": ["echo", "from", "the", "pipe"], "cwd": "/", "env": ["PATH=/bin"]});
+    let script = format!("exec 9<<EOF\n{process}\nEOF\ncat <&9 | exec \"$@\"");
+    // What <(...) of a shell passes is the path of such a pipe.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(crate::harness::runtime()).arg("--root").arg(b.state_root());
+    command.args(["exec", "--process", "/dev/fd/0", &b.id]);
+    let out = b.spawn_command(command).wait().ok();
+    assert_eq!(out.stdout, "from the pipe\n");
+}
+
+#[test]
+fn cgroups_that_are_not_the_containers_are_refused() {
+    let b = Bundle::idle().up();
+    for (cgroup, text) in
+        [("..", "--cgroup: .. is not a sub cgroup path"), ("nosuch:/", "unknown controller nosuch")]
+    {
+        b.exec_with(&["--cgroup", cgroup], &["true"]).fails(255, &[text]).one_line();
+    }
+}
+
+#[test]
+fn debugging_tells_of_its_process() {
+    let b = Bundle::idle().global("--debug").up();
+    let out = b.exec(&["true"]).ok();
+    assert!(out.stderr.contains("level=debug") && out.stderr.contains("the program has begun"), "{out}");
+}

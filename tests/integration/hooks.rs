@@ -321,3 +321,59 @@ fn a_hook_that_leaves_a_process_with_its_output_open_holds_nobody_up() {
     let b = b.hook("prestart", &daemon);
     assert!(b.run().ok().stdout.ends_with("fine\n"));
 }
+
+#[test]
+fn the_error_has_the_words_of_runc() {
+    let b = Bundle::new().hook("createRuntime", "true").hook("createRuntime", "exit 3");
+    let words = ["hooks.createRuntime[1]: error running createRuntime hook #1: /bin/sh", "exit status 3"];
+    b.create().fails(1, &words).one_line();
+}
+
+#[test]
+fn each_stands_where_runcs_do() {
+    let b = every_kind(Bundle::new(), "pwd > LOG/KIND");
+    b.run().ok();
+    let (bundle, rootfs) = (format!("{}\n", b.dir().display()), format!("{}\n", b.rootfs().display()));
+    let expected = [("prestart", &bundle), ("createRuntime", &bundle), ("createContainer", &rootfs)];
+    for (kind, dir) in expected {
+        assert_eq!(read(&b, kind), *dir, "{kind}");
+    }
+    assert_eq!(read(&b, "startContainer"), "/\n");
+}
+
+#[test]
+fn start_container_hooks_have_the_environment_of_the_process() {
+    let b = with_log(Bundle::new()).env("A=of the process").runtime_env("SECRET", "of the host");
+    let b = b.hook("startContainer", "env > /log/inherited");
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "/bin/env > /log/own"], "env": ["B=its own"]});
+    let b = b.push("/hooks/startContainer", hook);
+    b.run().ok();
+    let (inherited, own) = (read(&b, "inherited"), read(&b, "own"));
+    assert!(inherited.contains("A=of the process\n") && inherited.contains("HOME=/root\n"), "{inherited}");
+    assert!(!inherited.contains("SECRET"), "{inherited}");
+    assert!(own.contains("B=its own\n") && !own.contains("A="), "{own}");
+}
+
+#[test]
+fn the_system_calls_of_start_container_hooks_are_filtered() {
+    let rule = |action: &str| json!({"names": ["mkdir", "mkdirat"], "action": action, "errnoRet": 95});
+    for no_new_privs in [false, true] {
+        let b = with_log(Bundle::sh("mkdir /tmp/b 2> /log/process; :"))
+            .set("/process/noNewPrivileges", no_new_privs)
+            .set(
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule("SCMP_ACT_ERRNO")]}),
+            )
+            .hook("startContainer", "mkdir /tmp/a 2> /log/hook; grep Seccomp: /proc/self/status > /log/mode");
+        // Others are the host's own programs.
+        let create_runtime = format!("mkdir {}/made", log_of(&b, "createRuntime"));
+        let b = b.hook("createRuntime", &create_runtime);
+        b.run().ok();
+        for log in ["hook", "process"] {
+            let text = read(&b, log).to_lowercase();
+            assert!(text.contains("not supported"), "{log}: {text}");
+        }
+        assert_eq!(read(&b, "mode").split_whitespace().last(), Some("2"));
+        assert!(b.io().join("log/made").is_dir() && !b.rootfs().join("tmp/a").exists());
+    }
+}

@@ -398,3 +398,21 @@ fn nothing_of_another_boot_is_touched() {
     b.delete_force().ok();
     b.assert_nothing_left();
 }
+
+#[test]
+fn what_has_outlived_its_init_can_be_killed() {
+    let b = Bundle::idle().without_namespace("pid").up();
+    let pid_file = b.io().join("pid");
+    b.exec_with(&["--detach", "--pid-file", pid_file.to_str().unwrap()], &["sleep", "300"]).ok();
+    let other: i32 = fs::read_to_string(pid_file).unwrap().parse().unwrap();
+    b.kill("TERM").ok();
+    wait_until("it is stopped", || b.status() == "stopped");
+    let alive = || fs::read_to_string(format!("/proc/{other}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    b.kill("TERM").fails(1, &["container not running"]);
+    assert!(alive());
+    b.kill("KILL").ok();
+    wait_until("the other process is gone", || !alive());
+    wait_until("nobody is left to kill", || b.kill("KILL").stderr.contains("container not running"));
+    b.delete().ok();
+    b.assert_nothing_left();
+}

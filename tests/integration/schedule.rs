@@ -347,3 +347,13 @@ fn cpus_that_are_not_there_end_an_exec() {
         b.exec_with(&["--process", &file], &[]).fails(255, &[&field, "sched_setaffinity", "EINVAL"]);
     }
 }
+
+#[test]
+fn a_container_may_use_other_cpus_than_the_runtime() {
+    let cpus = own_cpus();
+    let first = cpus[0].as_str();
+    let b = Bundle::idle().prelude(&format!("set -- taskset -c {first} \"$@\"")).up();
+    assert_eq!(cpus_of(&b.pid().to_string()), cpus_of("self"));
+    let out = b.exec(&["grep", "Cpus_allowed_list", "/proc/self/status"]).ok();
+    assert_eq!(out.field("Cpus_allowed_list:"), cpus_of("self"));
+}

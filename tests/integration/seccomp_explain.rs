@@ -107,7 +107,7 @@ fn a_profile_alone() {
             json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": [], "action": "X"}]}),
             "syscalls[0].action",
         ),
-        (json!({"defaultAction": "SCMP_ACT_LOG", "listenerPath": "/s"}), "listenerPath: no rule"),
+        (json!({"defaultAction": "SCMP_ACT_LOG", "listenerMetadata": "x"}), "listenerMetadata: there is no"),
     ] {
         explain(profile, "read").fails(1, &[text, "profile.json"]).one_line();
     }

@@ -281,6 +281,7 @@ fn a_listener_that_is_not_there() {
     let _datagram = UnixDatagram::bind(&datagram).unwrap();
     fs::write(&file, "").unwrap();
     for (path, text) in [
+        (io.join("no.sock"), "failed to connect with seccomp agent"),
         (io.join("no.sock"), "no such file or directory"),
         (io.join("no/such/dir.sock"), "no such file or directory"),
         (closed, "connection refused"),
@@ -366,4 +367,10 @@ fn exec_without_its_listener_fails_and_the_container_goes_on() {
             .is_ok_and(|list| list.split(' ').count() <= 2)
     });
     drop(fd);
+}
+
+#[test]
+fn a_listener_that_no_rule_asks_for_is_not_looked_for() {
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/such/socket", "listenerMetadata": "x"});
+    Bundle::new().set("/linux/seccomp", profile).run().ok();
 }

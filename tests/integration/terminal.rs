@@ -166,3 +166,15 @@ fn the_callers_terminal_is_left_as_it_was() {
         assert_eq!(terminal.settings(), before, "{script}");
     }
 }
+
+#[test]
+fn an_attached_terminal_leaves_the_ends_of_lines_alone() {
+    // The caller's terminal, if there is one, makes "\r\n" of them; a file or a pipe gets what the program has written.
+    let b = with_terminal("echo one; echo two; stty -a 2>&- | grep -o '.onlcr'");
+    assert_eq!(b.run().ok().stdout, "one\ntwo\n-onlcr\n");
+    let b = Bundle::idle().up();
+    assert_eq!(b.exec_with(&["--tty"], &["echo", "one"]).ok().stdout, "one\n");
+    // Whoever takes the terminal itself gets it as the kernel makes it.
+    let terminal = detached(&with_terminal("echo one")).read_until("one\r\n").to_owned();
+    assert!(terminal.contains("one\r\n"), "{terminal:?}");
+}
