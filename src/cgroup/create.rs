@@ -5,7 +5,7 @@ use super::{Cgroup, Entrance, Hierarchy, file};
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, IfMissing, Write};
 use crate::sys::{CallError, Errno};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -206,9 +206,7 @@ fn inherit(dir: &Path, mount: &Path, name: &str, made: &Made) -> Result<String> 
 }
 
 pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd> {
-    let opened =
-        File::open(dir).map_err(|error| CallError { call: format!("open({dir:?})"), errno: error.into() });
-    Ok(opened?.into())
+    Ok(file::open(dir)?.into())
 }
 
 /// What may be given away where the kernel has no list of it: those files that take nothing from the cgroups above.

@@ -57,9 +57,7 @@ impl Cgroup {
 /// ([memory.rst](https://docs.kernel.org/admin-guide/cgroup-v1/memory.html), section 10).
 fn oom_notice(dir: &Path) -> Result<Option<EventFd>> {
     let path = dir.join("memory.oom_control");
-    let opened =
-        File::open(&path).map_err(|error| CallError { call: format!("open({path:?})"), errno: error.into() });
-    let Some(control) = file::unless_gone(opened)? else { return Ok(None) };
+    let Some(control) = file::unless_gone(file::open(&path))? else { return Ok(None) };
     let counter = EventFd::new()?;
     let order = format!("{} {}", counter.as_fd().as_raw_fd(), control.as_raw_fd());
     file::write(&dir.join("cgroup.event_control"), &order)?;
@@ -94,10 +92,7 @@ impl Watch {
 impl Counter {
     /// `None` where the kernel doesn't have it.
     fn open(dir: &Path, name: &'static str) -> Result<Option<Counter>> {
-        let path = dir.join(name);
-        let opened = File::open(&path)
-            .map_err(|error| CallError { call: format!("open({path:?})"), errno: error.into() });
-        let Some(file) = file::unless_gone(opened)? else { return Ok(None) };
+        let Some(file) = file::unless_gone(file::open(&dir.join(name)))? else { return Ok(None) };
         let mut counter = Counter { name, file, last: BTreeMap::new() };
         counter.last = counter.read()?.unwrap_or_default();
         Ok(Some(counter))

@@ -16,8 +16,13 @@ use std::time::Instant;
 type Called<T> = std::result::Result<T, CallError>;
 
 /// Makes an error of the standard library into that of a call, whose text is built only then.
-fn failed(call: impl Fn() -> String) -> impl Fn(std::io::Error) -> CallError {
+pub fn failed(call: impl Fn() -> String) -> impl Fn(std::io::Error) -> CallError {
     move |error| CallError { call: call(), errno: error.into() }
+}
+
+/// Opens a file or directory to read it.
+pub fn open(path: &Path) -> Called<File> {
+    File::open(path).map_err(failed(|| format!("open({path:?})")))
 }
 
 /// Writes one value to a file that exists.
@@ -145,9 +150,7 @@ pub fn pids_below(dir: &Path) -> Result<Vec<i32>> {
 /// cgroup that is gone has every value.
 pub fn wait_event(dir: &Path, line: &str, deadline: Instant) -> Called<bool> {
     let path = dir.join("cgroup.events");
-    let Some(file) = unless_gone(File::open(&path).map_err(failed(|| format!("open({path:?})"))))? else {
-        return Ok(true);
-    };
+    let Some(file) = unless_gone(open(&path))? else { return Ok(true) };
     loop {
         let mut buffer = [0; 256];
         let read = file.read_at(&mut buffer, 0).map_err(failed(|| format!("read({path:?})")));

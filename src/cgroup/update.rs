@@ -166,10 +166,8 @@ impl Changed {
     fn put(&self, value: &str) -> std::result::Result<(), CallError> {
         // An empty list is an empty line: a write of nothing does not reach the kernel.
         let bytes = if value.is_empty() { "\n" } else { value };
-        self.file.write_all_at(bytes.as_bytes(), 0).map_err(|error| CallError {
-            call: format!("write({:?}, {value:?})", self.path),
-            errno: error.into(),
-        })
+        let written = self.file.write_all_at(bytes.as_bytes(), 0);
+        written.map_err(file::failed(|| format!("write({:?}, {value:?})", self.path)))
     }
 
     /// Reads the file back: some values the kernel adjusts without an error.
@@ -210,18 +208,16 @@ impl Changed {
 
 fn open(path: &Path) -> std::result::Result<File, CallError> {
     let opened = OpenOptions::new().read(true).write(true).open(path);
-    opened.map_err(|error| CallError { call: format!("open({path:?})"), errno: error.into() })
+    opened.map_err(file::failed(|| format!("open({path:?})")))
 }
 
 /// Reads the whole file from its beginning, in one call if it is short.
-fn read(file: &File, path: &Path) -> Result<String> {
+fn read(opened: &File, path: &Path) -> Result<String> {
     let mut content = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         let at = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        let length = file
-            .read_at(&mut buffer, at)
-            .map_err(|error| CallError { call: format!("read({path:?})"), errno: error.into() })?;
+        let length = opened.read_at(&mut buffer, at).map_err(file::failed(|| format!("read({path:?})")))?;
         content.extend_from_slice(&buffer[..length]);
         // Only whole lines are returned, so that a read which is not the last one may leave some room.
         if length < buffer.len() / 2 {

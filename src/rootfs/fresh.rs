@@ -9,32 +9,36 @@ use crate::sys::{file, pidfd, process, socket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// A new file system. `attributes` are those of its mount.
-pub fn new_fs(
-    fs: &str,
-    source: Option<&str>,
-    flags: &[&'static str],
-    data: &[Data],
-    attributes: u64,
-) -> Result<OwnedFd> {
-    let values = data.iter().filter_map(|(_, value)| value.as_deref());
-    if values.chain(source).any(|value| value.len() > mount::LONGEST_VALUE) {
-        return old_way(fs, source, flags, data, attributes);
+/// A new file system: as of [`MountKind::New`](crate::plan::mounts::MountKind::New), and the attributes of its mount.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub fs: &'a str,
+    pub source: Option<&'a str>,
+    pub flags: &'a [&'static str],
+    pub data: &'a [Data],
+    pub attributes: u64,
+}
+
+/// Makes a new file system.
+pub fn new_fs(wanted: Wanted) -> Result<OwnedFd> {
+    let values = wanted.data.iter().filter_map(|(_, value)| value.as_deref());
+    if values.chain(wanted.source).any(|value| value.len() > mount::LONGEST_VALUE) {
+        return old_way(wanted);
     }
-    let new = NewFs::open(fs)?;
-    if let Some(source) = source {
+    let new = NewFs::open(wanted.fs)?;
+    if let Some(source) = wanted.source {
         new.set("source", source)?;
     }
-    for flag in flags {
+    for flag in wanted.flags {
         new.set_flag(flag)?;
     }
-    for (key, value) in data {
+    for (key, value) in wanted.data {
         match value {
             Some(value) => new.set(key, value)?,
             None => new.set_flag(key)?,
         }
     }
-    Ok(new.mount(attributes)?)
+    Ok(new.mount(wanted.attributes)?)
 }
 
 /// What can't be sure to hold in one message is an error that nobody would read.
@@ -43,18 +47,11 @@ const MAX_ERROR: usize = 16 << 10;
 /// The same by mount(2), whose options may be as long as a page together, while fsconfig(2) takes no value above 255 bytes: the
 /// lowerdir of an overlay of many layers is longer. mount(2) knows no detached mounts, so that a process in a mount namespace of its
 /// own makes it, and hands over a copy.
-fn old_way(
-    fs: &str,
-    source: Option<&str>,
-    flags: &[&'static str],
-    data: &[Data],
-    attributes: u64,
-) -> Result<OwnedFd> {
-    let options: Vec<String> = data.iter().map(shown).collect();
+fn old_way(wanted: Wanted) -> Result<OwnedFd> {
     let (ours, theirs) = socket::pair()?;
     let child = match clone::clone3(NsSet::default().with(Ns::Mount), None, false)? {
         Cloned::Child => {
-            let outcome = mount_aside(fs, source, flags, &options.join(","));
+            let outcome = mount_aside(wanted);
             // If the other side is gone, nobody wants to know.
             let _ = match outcome {
                 Ok(tree) => socket::send(theirs.as_fd(), b"", &[tree.as_fd()]),
@@ -78,7 +75,8 @@ fn old_way(
             );
         }
     };
-    mount::set_attributes(tree.as_fd(), Attributes { set: attributes, clear: attr::ATIME }, None, false)?;
+    let attributes = Attributes { set: wanted.attributes, clear: attr::ATIME };
+    mount::set_attributes(tree.as_fd(), attributes, None, false)?;
     Ok(tree)
 }
 
@@ -91,13 +89,15 @@ fn shown((key, value): &Data) -> String {
     }
 }
 
-fn mount_aside(fs: &str, source: Option<&str>, flags: &[&'static str], options: &str) -> Result<OwnedFd> {
+fn mount_aside(wanted: Wanted) -> Result<OwnedFd> {
     process::die_with_parent(true)?;
     let slash = file::open_dir(Path::new("/"))?;
     mount::set_attributes(slash.as_fd(), Attributes::default(), Some(Propagation::Private), true)?;
     // Any directory will do, and this one is always there.
     let place = Path::new("/proc");
-    mount::mount_at(place, fs, source.unwrap_or(fs), flags, options)?;
+    let Wanted { fs, source, flags, data, .. } = wanted;
+    let options: Vec<String> = data.iter().map(shown).collect();
+    mount::mount_at(place, fs, source.unwrap_or(fs), flags, &options.join(","))?;
     Ok(mount::clone_path(place, false)?)
 }
 

@@ -1,6 +1,6 @@
 //! The objects that a container's tree is put together from, as detached mounts: opened while all paths are the host's own.
 
-use super::fresh::{self, new_fs};
+use super::fresh::{self, Wanted, new_fs};
 use super::idmapped::UserNamespaces;
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
@@ -119,8 +119,9 @@ pub fn make_new(steps: &[MountStep], root: Option<BorrowedFd>, sources: &mut [So
                 // It becomes read-only only when it has been filled.
                 let attributes = steps[i].attributes.set & !attr::RDONLY;
                 let mode = [("mode".to_owned(), Some("755".to_owned()))];
-                let new = new_fs("tmpfs", Some("cgroup"), &[], &mode, attributes);
-                *tmpfs = Some(new.field(|| steps[i].field.clone())?);
+                let wanted =
+                    Wanted { fs: "tmpfs", source: Some("cgroup"), flags: &[], data: &mode, attributes };
+                *tmpfs = Some(new_fs(wanted).field(|| steps[i].field.clone())?);
             }
             _ => {}
         }
@@ -138,7 +139,8 @@ fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Sourc
         data.extend(root.and_then(|root| mode_of(root, &step.destination)));
     }
     let later = if step.is_sealed_later() { attr::RDONLY } else { 0 };
-    let new = match new_fs(fs, source.as_deref(), flags, &data, step.attributes.set & !later) {
+    let attributes = step.attributes.set & !later;
+    let new = match new_fs(Wanted { fs, source: source.as_deref(), flags, data: &data, attributes }) {
         Err(error) if fs == "sysfs" && error.errno() == Some(Errno::EPERM) => {
             fresh::hosts_sysfs(step.attributes.set)
         }
