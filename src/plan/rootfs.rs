@@ -110,8 +110,10 @@ const LINKS: [(&str, &str); 6] = [
     ("dev/stdout", "/proc/self/fd/1"),
     ("dev/stderr", "/proc/self/fd/2"),
     ("dev/core", "/proc/kcore"),
-    ("dev/ptmx", "pts/ptmx"),
+    (PTMX, "pts/ptmx"),
 ];
+
+const PTMX: &str = "dev/ptmx";
 
 /// Permissions of a device node for which config.json gives none.
 const DEVICE_MODE: u32 = 0o666;
@@ -156,7 +158,8 @@ pub fn devices(given: &[LinuxDevice], dev_is_hosts: bool, in_userns: bool) -> Re
     });
     let missing: Vec<_> = defaults.filter(|default| steps.iter().all(|s| s.path != default.path)).collect();
     steps.splice(0..0, missing);
-    steps.retain(|step| !(dev_is_hosts && step.path.starts_with("dev")));
+    // A privileged container of Docker's has the host's /dev/ptmx in its list, whose place is that of a link.
+    steps.retain(|step| !(dev_is_hosts && step.path.starts_with("dev")) && step.path != Path::new(PTMX));
     Ok(steps)
 }
 
@@ -229,6 +232,13 @@ mod tests {
     fn devices_of(json: serde_json::Value, dev_is_hosts: bool, in_userns: bool) -> Result<Vec<DeviceStep>> {
         let given: Vec<LinuxDevice> = serde_json::from_value(json).unwrap();
         devices(&given, dev_is_hosts, in_userns)
+    }
+
+    #[test]
+    fn the_link_takes_the_place_of_a_device() {
+        let given = json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]);
+        let steps = devices_of(given, false, false).unwrap();
+        assert!(steps.iter().all(|step| step.path != Path::new("dev/ptmx")) && steps.len() == 6);
     }
 
     #[test]
