@@ -11,13 +11,15 @@ mod need;
 mod output;
 #[path = "../integration/harness/rootfs.rs"]
 mod rootfs;
+#[path = "../integration/harness/running.rs"]
+mod running;
 #[path = "../integration/harness/terminal.rs"]
 mod terminal;
 mod world;
 
-pub use commands::wait_until;
 pub use need::{Need, skip_unless};
 pub use output::Output;
+pub use running::wait_until;
 pub use world::World;
 
 /// Returns from the test unless the host has what it needs; the message names what is missing.

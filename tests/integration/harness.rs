@@ -13,17 +13,19 @@ mod loop_device;
 mod mountinfo;
 mod output;
 mod rootfs;
+mod running;
 mod terminal;
 mod tty;
 
 pub use bundle::{Bundle, View};
 pub use cgroups::{Hierarchy, cgroups_named, hierarchies, place_of};
-pub use commands::{Running, runtime, wait_until};
+pub use commands::runtime;
 pub use host::{Need, skip_unless};
 pub use leftovers::processes_of;
 pub use loop_device::LoopDevice;
 pub use mountinfo::{MountEntry, mounts};
 pub use output::Output;
+pub use running::{Running, wait_until};
 pub use terminal::{Terminal, wait_readable};
 pub use tty::ConsoleSocket;
 

@@ -2,8 +2,8 @@
 //! does is seen by the host. The engine is configured by the very text of docs/engines.md.
 
 use super::cgroups::{named, processes, roots};
-use super::commands::{poll_until, wait_until};
 use super::mountinfo::mounts;
+use super::running::{poll_until, wait_until};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -100,6 +100,6 @@ pub fn remove_cgroups(text: &str) {
     }
     for cgroup in found.iter().rev() {
         let removed = || fs::remove_dir(cgroup).is_ok() || !cgroup.exists();
-        super::commands::poll_until(removed);
+        super::running::poll_until(removed);
     }
 }

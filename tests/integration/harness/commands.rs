@@ -2,16 +2,16 @@
 
 use super::bundle::Bundle;
 use super::output::Output;
+use super::running::{Running, line, wait, wait_until};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// No command of a runtime, and nothing that a test waits for, may take longer. `DEADLINE` may say other seconds, for
 /// a machine that is slow.
-fn deadline() -> Duration {
+pub(super) fn deadline() -> Duration {
     let seconds = std::env::var("DEADLINE").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(30))
 }
@@ -59,7 +59,7 @@ impl Bundle {
         };
         let ((stdout, out_path), (stderr, err_path)) = (open("stdout"), open("stderr"));
         command.stdout(stdout).stderr(stderr);
-        Running::start(command, out_path, err_path)
+        Running::start(&line(&command), command, out_path, err_path)
     }
 
     /// Runs any command of the runtime to its end.
@@ -176,106 +176,4 @@ impl Drop for Bundle {
         }
         super::leftovers::remove(&self.id, &self.base);
     }
-}
-
-/// A command that runs.
-pub struct Running {
-    child: Child,
-    command: String,
-    stdout: PathBuf,
-    stderr: PathBuf,
-}
-
-impl Running {
-    pub(super) fn start(mut command: Command, stdout: PathBuf, stderr: PathBuf) -> Self {
-        let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
-        let line = words.join(std::ffi::OsStr::new(" ")).to_string_lossy().into_owned();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
-        Running { child, command: line, stdout, stderr }
-    }
-
-    pub fn pid(&self) -> i32 {
-        self.child.id().try_into().unwrap()
-    }
-
-    /// Sends the command a signal.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
-    }
-
-    /// What it has written to stdout so far.
-    pub fn stdout(&self) -> String {
-        fs::read_to_string(&self.stdout).unwrap_or_default()
-    }
-
-    /// Waits until it has written `text` to stdout.
-    #[track_caller]
-    pub fn wait_for(&self, text: &str) {
-        wait_until(text, || self.stdout().contains(text));
-    }
-
-    /// Waits for its end.
-    #[track_caller]
-    pub fn wait(mut self) -> Output {
-        let ended = wait(&mut self.child, deadline());
-        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        let output = |status| Output {
-            command: self.command.clone(),
-            status,
-            stdout: text(&self.stdout),
-            stderr: text(&self.stderr),
-        };
-        match ended {
-            Some(status) => output(status),
-            None => {
-                let _ = self.child.kill();
-                panic!("no end after {:?}: {}", deadline(), output(self.child.wait().unwrap()))
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Waits for the end of a child by its pidfd; `None` after the deadline.
-fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let pid = rustix::process::Pid::from_child(child);
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
-    let end = Instant::now() + deadline;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => return None,
-            Ok(_) => return child.wait().ok(),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => return None,
-        }
-    }
-}
-
-/// Asks again and again, to the deadline, whether something holds.
-pub fn poll_until(holds: impl Fn() -> bool) -> bool {
-    let end = Instant::now() + deadline() / 3;
-    while Instant::now() < end {
-        if holds() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    holds()
-}
-
-/// Waits until something holds; the test fails if it never does.
-#[track_caller]
-pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    assert!(poll_until(holds), "waited in vain: {what}");
 }

@@ -2,8 +2,8 @@
 
 use super::bundle::Bundle;
 use super::cgroups::{cgroups_named, remove_cgroups};
-use super::commands::poll_until;
 use super::mountinfo::mounts;
+use super::running::poll_until;
 use std::fs;
 use std::path::{Path, PathBuf};
 

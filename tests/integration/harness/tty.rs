@@ -1,7 +1,7 @@
 //! The socket through which a container's terminal arrives, and commands on a terminal.
 
 use super::bundle::Bundle;
-use super::commands::Running;
+use super::running::{Running, line};
 use super::terminal::{Terminal, wait_readable};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::io::IoSliceMut;
@@ -80,6 +80,6 @@ impl Bundle {
         let slave = || Stdio::from(slave.try_clone().unwrap());
         command.stdin(slave()).stdout(slave()).stderr(slave());
         let nowhere = PathBuf::from("/dev/null");
-        (Running::start(command, nowhere.clone(), nowhere), terminal)
+        (Running::start(&line(&command), command, nowhere.clone(), nowhere), terminal)
     }
 }
