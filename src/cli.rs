@@ -289,10 +289,10 @@ pub struct Exec {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// SELinux label of the process
-    #[arg(long, value_name = "LABEL", hide = true)]
+    #[arg(long, value_name = "LABEL")]
     pub process_label: Option<String>,
     /// AppArmor profile of the process
-    #[arg(long, value_name = "PROFILE", hide = true)]
+    #[arg(long, value_name = "PROFILE")]
     pub apparmor: Option<String>,
     /// Let the process gain no privileges by executing a program
     #[arg(long)]
