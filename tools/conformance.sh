@@ -15,6 +15,9 @@ if [ "${ISOLATED:-}" != yes ]; then
     ISOLATED=yes RUNTIME=$runtime exec unshare --mount --pid --fork --kill-child --mount-proc --net "$me" "$@"
 fi
 mount -t tmpfs -o mode=755 none /run
+# crun gives its standard streams to root of the container's user namespace: the host's /dev/null, too.
+mknod -m 666 /run/null c 1 3
+mount --bind /run/null /dev/null
 ip link set lo up 2>/dev/null || true
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

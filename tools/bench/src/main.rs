@@ -113,6 +113,10 @@ impl Bench {
     }
 }
 
+/// A null device of its own: crun gives its standard streams to root of the container's user namespace, the host's `/dev/null` too.
+const OWN_NULL: &str = "dir=$(mktemp -d); mount -t tmpfs none $dir; mknod -m 666 $dir/null c 1 3
+    mount --bind $dir/null /dev/null; umount $dir; rmdir $dir";
+
 /// Runs this program again in a mount namespace that shows one version of cgroups.
 fn enter(view: View) -> Result<()> {
     let script = match view {
@@ -120,7 +124,7 @@ fn enter(view: View) -> Result<()> {
         View::V2 => "[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup",
     };
     let error = Command::new("unshare")
-        .args(["--mount", "sh", "-ec", &format!("{script}\nexec \"$@\""), "sh"])
+        .args(["--mount", "sh", "-ec", &format!("{OWN_NULL}\n{script}\nexec \"$@\""), "sh"])
         .arg(std::env::current_exe().context("find the own executable")?)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
