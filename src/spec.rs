@@ -231,6 +231,15 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     from_json(&json).doing(|| path.display().to_string())
 }
 
+/// Parses nothing but the hooks of a config.json.
+pub fn parse_hooks(json: &[u8]) -> Result<Option<Hooks>> {
+    #[derive(Deserialize)]
+    struct Holder {
+        hooks: Option<Hooks>,
+    }
+    from_json(json).map(|holder: Holder| holder.hooks)
+}
+
 /// Reads the file of `mounts add` and `mounts remove`: an array like `mounts` of config.json, or an object that holds one, such as
 /// a whole config.json.
 pub fn read_mounts(path: &Path) -> Result<Vec<Mount>> {

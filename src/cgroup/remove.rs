@@ -10,20 +10,35 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Cgroup {
+    /// Removes the cgroup where nobody is in it, and nothing below it; tells whether that was so. Then nobody has to be held still
+    /// and killed before, which takes three times as many calls.
+    pub fn destroy_empty(&self, deadline: Instant) -> Result<bool> {
+        // What goes wrong here goes wrong again on the longer way, with an error.
+        let removed = self.hierarchies.iter().all(|hierarchy| matches!(remove_dir(&hierarchy.dir), Ok(true)));
+        if removed {
+            self.forget_unit(deadline)?;
+        }
+        Ok(removed)
+    }
+
     /// Removes the cgroup in every hierarchy, together with what the container made below it, waiting for processes that are about
     /// to end; kills nobody. Goes on after a failure and returns the first one.
     pub fn destroy(&self, deadline: Instant) -> Result<()> {
         let results = self.hierarchies.iter().map(|hierarchy| remove(hierarchy, deadline));
         // All of them, before the first failure is looked for.
         let results: Vec<Result<()>> = results.collect();
-        let forgotten = self.unit.as_ref().map_or(Ok(()), |unit| unit.forget(deadline));
+        let forgotten = self.forget_unit(deadline);
         results.into_iter().chain([forgotten]).collect::<Result<()>>().doing(|| "remove the cgroup".into())
+    }
+
+    fn forget_unit(&self, deadline: Instant) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.forget(deadline))
     }
 }
 
 fn remove(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
     let dir = &hierarchy.dir;
-    // Nobody is in it, and nothing below it: the usual case, in one call.
+    // Nobody is in it, and nothing below it.
     if remove_dir(dir)? {
         return Ok(());
     }

@@ -9,9 +9,10 @@ use oci_spec::runtime::User;
 
 /// Runs a further program in a container; attached, it takes over its exit code.
 pub fn exec(container: &Container, args: Exec) -> Result<u8> {
+    let spec = container.spec()?;
     let process = match &args.process {
         Some(path) => Process::read(path)?,
-        None => from_flags(container, &args)?,
+        None => from_flags(spec.process.clone().unwrap_or_default(), &args)?,
     };
     let options = ExecOptions {
         process,
@@ -23,16 +24,15 @@ pub fn exec(container: &Container, args: Exec) -> Result<u8> {
         detach: args.detach,
         ignore_paused: args.ignore_paused,
     };
-    let exit = container::exec(container, options)?;
+    let exit = container::exec(container, spec, options)?;
     Ok(exit.map_or(0, |exit| exit.code()))
 }
 
 /// The container's own process, with what the command line says instead.
-fn from_flags(container: &Container, args: &Exec) -> Result<Process> {
+fn from_flags(mut process: Process, args: &Exec) -> Result<Process> {
     if args.args.is_empty() {
         return Err(Error::new("process args cannot be empty").hint("name a program, or give --process"));
     }
-    let mut process = container.spec()?.process.unwrap_or_default();
     process.args.clone_from(&args.args);
     process.terminal = args.tty;
     if !args.tty {

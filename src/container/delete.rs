@@ -5,7 +5,7 @@ use super::{Container, StateDir, Status, check_id};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::plan::hooks::{Hook, Hooks};
+use crate::plan::hooks::Hook;
 use crate::process::hooks::{self, HookState};
 use crate::rdt::Rdt;
 use crate::sys::file::{self, Interest};
@@ -55,7 +55,7 @@ impl Container {
             return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
         }
         self.end()?;
-        if let Ok(hooks) = self.spec().and_then(|spec| Hooks::new(spec.hooks.as_ref())) {
+        if let Ok(hooks) = self.hooks() {
             run_poststop(&hooks.poststop, &hook_state(&self.state));
         }
         self.dir.remove()
@@ -76,12 +76,13 @@ impl Container {
                 return Err(Error::new(format!("init did not die within {seconds} s of SIGKILL: {init}"))
                     .hint("a process in state D waits for a device or network file system"));
             }
-        } else if self.state.is_of_this_boot()? {
-            own.kill_all(signal::KILL, deadline)?;
-        } else {
+            own.destroy(deadline)?;
+        } else if !self.state.is_of_this_boot()? {
             return Ok(());
+        } else if !own.destroy_empty(deadline)? {
+            own.kill_all(signal::KILL, deadline)?;
+            own.destroy(deadline)?;
         }
-        own.destroy(deadline)?;
         self.state.rdt.as_ref().map_or(Ok(()), Rdt::remove)
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::process::Process;
 use crate::plan::seccomp::Seccomp;
 use crate::process::attach::Attached;
 use crate::process::exec;
-use crate::spec;
+use crate::spec::{self, Spec};
 use crate::sys::ns::Ns;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::{signal, socket};
@@ -39,8 +39,8 @@ pub struct ExecOptions {
     pub ignore_paused: bool,
 }
 
-/// Makes the process; attached, it lasts until the process ends, and tells how.
-pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>> {
+/// Makes the process in a container with this config.json; attached, it lasts until the process ends, and tells how.
+pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<Option<Exit>> {
     let status = container.status()?;
     match status {
         Status::Running | Status::Created => {}
@@ -57,7 +57,6 @@ pub fn exec(container: &Container, options: ExecOptions) -> Result<Option<Exit>>
     let pidfd = state.open_init()?.ok_or_else(stopped)?;
     let host = Host::probe()?;
     let mut warnings = Vec::new();
-    let spec = container.spec()?;
     let mut process = options.process.clone();
     process.inherit(spec.process.unwrap_or_default());
     let mut plan = Process::new(&process, &host, &plan_options(container, &options), &mut warnings)?;

@@ -22,7 +22,8 @@ pub use state::{InitProcess, State, Status};
 
 use crate::error::{Context, Error, Result};
 use crate::host;
-use crate::spec::Spec;
+use crate::plan::hooks::Hooks;
+use crate::spec::{self, Spec};
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -105,7 +106,16 @@ impl Container {
 
     /// What config.json said when the container was created.
     pub fn spec(&self) -> Result<Spec> {
-        Spec::parse(&file::read_at(self.dir.fd.as_fd(), create::CONFIG, 16 << 20)?)
+        Spec::parse(&self.config()?)
+    }
+
+    /// Its hooks alone: the rest, mostly a seccomp profile, is passed over.
+    fn hooks(&self) -> Result<Hooks> {
+        Hooks::new(spec::parse_hooks(&self.config()?)?.as_ref())
+    }
+
+    fn config(&self) -> Result<Vec<u8>> {
+        Ok(file::read_at(self.dir.fd.as_fd(), create::CONFIG, 16 << 20)?)
     }
 
     /// What the kernel says that the container is doing.

@@ -4,7 +4,6 @@ use super::create::{hook_state, notify_socket};
 use super::{Container, Status};
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::plan::hooks::Hooks;
 use crate::process::notify::Notify;
 use crate::process::{hooks, start};
 use crate::sys::{pidfd, signal};
@@ -32,7 +31,7 @@ impl Container {
         };
         start::start(self.dir.fd(), init.as_fd())?;
         log::line(log::Level::Debug, "the program has begun");
-        let poststart = Hooks::new(self.spec()?.hooks.as_ref())?.poststart;
+        let poststart = self.hooks()?.poststart;
         if !poststart.is_empty() {
             let pid = self.state.init.map_or(0, |init| init.pid);
             let ran = hooks::run(&poststart, &hook_state(&self.state).json("running", pid));
