@@ -5,7 +5,8 @@ mod daemon;
 mod storm;
 mod swarm;
 
-use crate::harness::{Need, Output, World, wait_until};
+use crate::harness::container::{self, Engine};
+use crate::harness::{Need, Output, World};
 use std::sync::OnceLock;
 
 const NEED: Need = Need::Program("dockerd");
@@ -29,47 +30,22 @@ fn start(name: &str, options: &str) -> World {
     world
 }
 
-/// A command line of Docker.
+struct Docker;
+
+impl Engine for Docker {
+    const NAME: &'static str = "docker";
+    const REMOVE: &'static str = "rm -f";
+    fn world() -> &'static World {
+        world()
+    }
+}
+
+type Container = container::Container<Docker>;
+
 fn docker(args: &str) -> Output {
-    world().sh(&format!("docker {args}"))
+    container::command::<Docker>(args)
 }
 
-/// `docker run --rm` of a shell script, without a network.
 fn run(options: &str, script: &str) -> Output {
-    docker(&format!("run --rm --network none {options} bb:1 sh -c '{script}'"))
-}
-
-/// A container that runs in the background until it gets SIGTERM, on which it says `bye` and exits with 4.
-struct Container {
-    name: &'static str,
-    id: String,
-}
-
-impl Container {
-    fn up(name: &'static str, options: &str) -> Self {
-        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
-        let c = Self::of(name, &format!("--network none {options}"), script);
-        wait_until("it has started", || c.cmd("logs", "").stdout.contains("started"));
-        c
-    }
-
-    fn of(name: &'static str, options: &str, script: &str) -> Self {
-        let out = docker(&format!("run -d --name {name} {options} bb:1 sh -c '{script}'")).ok();
-        Container { name, id: out.stdout.trim().to_owned() }
-    }
-
-    /// Runs a command of Docker on it: the words before its name, and those after it.
-    fn cmd(&self, before: &str, after: &str) -> Output {
-        docker(&format!("{before} {} {after}", self.name))
-    }
-
-    fn inspect(&self, what: &str) -> String {
-        self.cmd(&format!("inspect --format '{{{{{what}}}}}'"), "").ok().stdout.trim().to_owned()
-    }
-
-    /// Removes it; nothing of it is left.
-    fn remove(self) {
-        self.cmd("rm -f", "").ok();
-        world().assert_nothing_left(&self.id);
-    }
+    container::run::<Docker>(options, script)
 }

@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod commands;
+pub mod container;
 mod docs;
 mod image;
 #[path = "../integration/harness/mountinfo.rs"]

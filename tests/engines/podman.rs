@@ -7,6 +7,7 @@ mod pods;
 mod process;
 mod storm;
 
+use crate::harness::container::{self, Engine};
 use crate::harness::{Need, Output, World, requires, wait_until};
 use std::sync::OnceLock;
 
@@ -34,57 +35,31 @@ fn world() -> &'static World {
     })
 }
 
-/// A command line of Podman.
-fn podman(args: &str) -> Output {
-    world().sh(&format!("podman {args}"))
+struct Podman;
+
+impl Engine for Podman {
+    const NAME: &'static str = "podman";
+    const REMOVE: &'static str = "rm -f -t 0";
+    fn world() -> &'static World {
+        world()
+    }
 }
 
-/// `podman run --rm` of a shell script, with options and without a network.
-fn run(options: &str, script: &str) -> Output {
-    podman(&format!("run --rm --network none {options} bb:1 sh -c '{script}'"))
-}
-
-/// A container that runs in the background until it gets SIGTERM, on which it says `bye` and exits with 4.
-struct Container {
-    name: &'static str,
-    id: String,
-}
+type Container = container::Container<Podman>;
 
 impl Container {
-    fn up(name: &'static str, options: &str) -> Self {
-        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
-        Self::of(name, options, script)
-    }
-
-    fn of(name: &'static str, options: &str, script: &str) -> Self {
-        let out =
-            podman(&format!("run -d --name {name} --network none {options} bb:1 sh -c '{script}'")).ok();
-        Container { name, id: out.stdout.trim().to_owned() }
-    }
-
-    /// Runs a command of Podman on it: the words before its name, and those after it.
-    fn cmd(&self, before: &str, after: &str) -> Output {
-        podman(&format!("{before} {} {after}", self.name))
-    }
-
     /// A file of its cgroup.
     fn cgroup_file(&self, name: &str) -> String {
         world().cgroup_file(&format!("libpod-{}", self.id), name)
     }
+}
 
-    fn inspect(&self, what: &str) -> String {
-        self.cmd(&format!("inspect --format '{{{{{what}}}}}'"), "").ok().stdout.trim().to_owned()
-    }
+fn podman(args: &str) -> Output {
+    container::command::<Podman>(args)
+}
 
-    fn says(&self, text: &str) {
-        wait_until(text, || self.cmd("logs", "").stdout.contains(text));
-    }
-
-    /// Removes it; nothing of it is left.
-    fn remove(self) {
-        self.cmd("rm -f -t 0", "").ok();
-        world().assert_nothing_left(&self.id);
-    }
+fn run(options: &str, script: &str) -> Output {
+    container::run::<Podman>(options, script)
 }
 
 #[test]
@@ -157,7 +132,7 @@ fn kill_takes_names_and_numbers() {
     requires!(NEED);
     let script =
         "trap \"echo usr1\" USR1; trap \"echo usr2\" USR2; echo started; while :; do sleep 300 & wait; done";
-    let c = Container::of("signals", "", script);
+    let c = Container::of("signals", "--network none", script);
     c.says("started");
     for (signal, says) in [("USR1", "usr1"), ("SIGUSR2", "usr2"), ("10", "usr1\nusr2\nusr1")] {
         c.cmd(&format!("kill -s {signal}"), "").ok();
@@ -198,12 +173,7 @@ fn exec_runs_further_processes() {
 #[test]
 fn a_terminal_is_one_and_follows_its_size() {
     requires!(NEED);
-    let script = "tty; echo ready; while [ \"$(stty size)\" != \"33 99\" ]; do sleep 0.1; done; exit 6";
-    let line = format!("podman run --rm -it --name tty --network none bb:1 sh -c '{script}'");
-    let (command, mut terminal) = world().spawn_on_terminal(&line);
-    assert!(terminal.read_until("ready").contains("/dev/pts/0"));
-    terminal.resize(33, 99);
-    assert_eq!(command.wait().code(), 6);
+    container::check_terminal::<Podman>();
 }
 
 #[test]
@@ -223,7 +193,7 @@ fn exec_gives_a_terminal() {
 #[test]
 fn attach_passes_both_directions_on() {
     requires!(NEED);
-    let c = Container::of("attach", "-i", "while read line; do echo got $line; done; exit 9");
+    let c = Container::of("attach", "-i --network none", "while read line; do echo got $line; done; exit 9");
     let out = world().sh("(echo one; echo two) | podman attach attach").ok();
     assert_eq!(out.stdout.trim(), "got one\ngot two", "{out}");
     c.remove();

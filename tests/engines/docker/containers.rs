@@ -1,6 +1,7 @@
 //! Single containers and their networks.
 
-use super::{Container, NEED, docker, run, world};
+use super::{Container, Docker, NEED, docker, run, world};
+use crate::harness::container::check_terminal;
 use crate::harness::{Need, requires, wait_until};
 
 #[test]
@@ -80,12 +81,7 @@ fn exec_runs_further_processes() {
 #[test]
 fn terminals() {
     requires!(NEED);
-    let script = "tty; echo ready; while [ \"$(stty size)\" != \"33 99\" ]; do sleep 0.1; done; exit 6";
-    let line = format!("docker run --rm -it --network none bb:1 sh -c '{script}'");
-    let (command, mut terminal) = world().spawn_on_terminal(&line);
-    assert!(terminal.read_until("ready").contains("/dev/pts/0"));
-    terminal.resize(33, 99);
-    assert_eq!(command.wait().code(), 6);
+    check_terminal::<Docker>();
 
     let c = Container::up("exectty", "");
     let (command, mut terminal) = world().spawn_on_terminal("docker exec -it exectty sh");

@@ -1,0 +1,81 @@
+//! Containers of engines whose command lines have the same words.
+
+use super::output::Output;
+use super::running::wait_until;
+use super::world::World;
+use std::marker::PhantomData;
+
+/// Docker, Podman.
+pub trait Engine {
+    /// The command.
+    const NAME: &'static str;
+    /// What removes a container at once.
+    const REMOVE: &'static str;
+    /// Its world.
+    fn world() -> &'static World;
+}
+
+/// A command line of the engine.
+pub fn command<E: Engine>(args: &str) -> Output {
+    E::world().sh(&format!("{} {args}", E::NAME))
+}
+
+/// `run --rm` of a shell script, with options and without a network.
+pub fn run<E: Engine>(options: &str, script: &str) -> Output {
+    command::<E>(&format!("run --rm --network none {options} bb:1 sh -c '{script}'"))
+}
+
+/// A container in the background.
+pub struct Container<E: Engine> {
+    pub name: &'static str,
+    pub id: String,
+    engine: PhantomData<E>,
+}
+
+impl<E: Engine> Container<E> {
+    /// One that has said `started`, and runs until it gets SIGTERM, on which it says `bye` and exits with 4.
+    pub fn up(name: &'static str, options: &str) -> Self {
+        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
+        let c = Self::of(name, &format!("--network none {options}"), script);
+        c.says("started");
+        c
+    }
+
+    /// One that runs a shell script.
+    pub fn of(name: &'static str, options: &str, script: &str) -> Self {
+        let out = command::<E>(&format!("run -d --name {name} {options} bb:1 sh -c '{script}'")).ok();
+        Container { name, id: out.stdout.trim().to_owned(), engine: PhantomData }
+    }
+
+    /// Runs a command of the engine on it: the words before its name, and those after it.
+    pub fn cmd(&self, before: &str, after: &str) -> Output {
+        command::<E>(&format!("{before} {} {after}", self.name))
+    }
+
+    pub fn inspect(&self, what: &str) -> String {
+        self.cmd(&format!("inspect --format '{{{{{what}}}}}'"), "").ok().stdout.trim().to_owned()
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        wait_until(text, || self.cmd("logs", "").stdout.contains(text));
+    }
+
+    /// Removes it; nothing of it is left.
+    #[track_caller]
+    pub fn remove(self) {
+        self.cmd(E::REMOVE, "").ok();
+        E::world().assert_nothing_left(&self.id);
+    }
+}
+
+/// A terminal is one for the container, and follows its size.
+pub fn check_terminal<E: Engine>() {
+    let script = "tty; echo ready; while [ \"$(stty size)\" != \"33 99\" ]; do sleep 0.1; done; exit 6";
+    let line = format!("{} run --rm -it --network none bb:1 sh -c '{script}'", E::NAME);
+    let (command, mut terminal) = E::world().spawn_on_terminal(&line);
+    assert!(terminal.read_until("ready").contains("/dev/pts/0"));
+    terminal.resize(33, 99);
+    assert_eq!(command.wait().code(), 6);
+}
