@@ -13,7 +13,7 @@ use crate::rootfs::{self, CgroupTree, Rootfs, Sources, UserNamespaces};
 use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::proc::Proc;
 use crate::sys::tty::{self, Pty};
-use crate::sys::{CallError, Errno, cred, file, net, process, socket};
+use crate::sys::{CallError, Errno, cred, file, net, process, signal, socket};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -90,6 +90,8 @@ impl<'a> Init<'a> {
         if let Some(slave) = terminal {
             take_terminal(slave.as_fd())?;
         }
+        // Whoever kills a container that is not started yet expects it to end.
+        signal::end_on_term()?;
         let filter = self.plan.seccomp.as_ref();
         let (program, listener) =
             Program::prepare(&self.plan.process, filter, self.host, self.ignored_signals, proc)?;

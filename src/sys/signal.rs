@@ -46,6 +46,19 @@ pub fn block_all() -> Result<()> {
         .called(|| "sigprocmask(SIG_BLOCK)".into())
 }
 
+/// Has `SIGTERM` end the process until its execve, which takes handlers away: the first process of a PID namespace ignores what it has
+/// no handler for.
+pub fn end_on_term() -> Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit may be called in a handler, and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let action = nx::SigAction::new(nx::SigHandler::Handler(end), nx::SaFlags::empty(), nx::SigSet::empty());
+    // SAFETY: the handler does nothing but end the process.
+    let before = unsafe { nx::sigaction(nx::Signal::SIGTERM, &action) };
+    before.map(drop).called(|| "sigaction(SIGTERM)".into())
+}
+
 /// A descriptor to read all signals from, which have to be blocked.
 /// [signalfd(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html)
 #[derive(Debug)]

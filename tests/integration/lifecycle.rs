@@ -416,3 +416,20 @@ fn what_has_outlived_its_init_can_be_killed() {
     b.delete().ok();
     b.assert_nothing_left();
 }
+
+#[test]
+fn a_created_container_ends_on_sigterm() {
+    for b in [Bundle::idle(), Bundle::idle().without_namespace("pid")] {
+        b.create().ok();
+        b.kill("TERM").ok();
+        wait_until("it is stopped", || b.status() == "stopped");
+        b.start().fails(1, &["cannot start a container that has stopped"]);
+        b.delete().ok();
+        b.assert_nothing_left();
+    }
+    // The program has the default again, which for the first process of a PID namespace is to go on.
+    let b = Bundle::sh("grep SigCgt /proc/self/status; echo ready; exec sleep 300").up();
+    assert!(b.logs(0).contains("SigCgt:\t0000000000000000\n"), "{}", b.logs(0));
+    b.kill("TERM").ok();
+    assert_eq!(b.status(), "running");
+}
