@@ -5,8 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
-
 /// A profile that is loaded for as long as this lives: everything is allowed but writing to `/tmp/denied`.
 struct Profile(String);
 
@@ -39,7 +37,7 @@ impl Drop for Profile {
 #[test]
 fn without_the_module_a_profile_or_label_is_refused() {
     for (field, module, missing) in [
-        ("apparmorProfile", "AppArmor", fs::read_to_string(ENABLED).is_err()),
+        ("apparmorProfile", "AppArmor", !Need::AppArmor.is_met()),
         ("selinuxLabel", "SELinux", !fs::exists("/sys/fs/selinux/enforce").unwrap()),
     ] {
         if missing {
@@ -59,7 +57,7 @@ fn without_the_module_a_profile_or_label_is_refused() {
 
 #[test]
 fn the_program_is_confined() {
-    requires!(Need::File(ENABLED), Need::Program("apparmor_parser"));
+    requires!(Need::AppArmor, Need::Program("apparmor_parser"));
     let script =
         "cat /proc/self/attr/apparmor/current; echo x > /tmp/denied || echo denied; echo x > /tmp/allowed";
     for (privileges, user) in [(false, false), (true, false), (false, true)] {
@@ -73,7 +71,7 @@ fn the_program_is_confined() {
 
 #[test]
 fn an_exec_is_confined_like_the_container_or_as_it_says() {
-    requires!(Need::File(ENABLED), Need::Program("apparmor_parser"));
+    requires!(Need::AppArmor, Need::Program("apparmor_parser"));
     let b = Bundle::idle();
     let (own, other) = (Profile::load(&b, "own"), Profile::load(&b, "other"));
     let b = b.set("/process/apparmorProfile", own.0.as_str()).up();
@@ -91,7 +89,7 @@ fn an_exec_is_confined_like_the_container_or_as_it_says() {
 
 #[test]
 fn a_profile_that_is_not_loaded_is_named() {
-    requires!(Need::File(ENABLED));
+    requires!(Need::AppArmor);
     let b = Bundle::new().set("/process/apparmorProfile", "no-such-profile");
     // Podman looks for the name of the file in such quotes.
     let texts = [
@@ -105,7 +103,7 @@ fn a_profile_that_is_not_loaded_is_named() {
 
 #[test]
 fn nothing_of_the_image_stands_in_for_the_kernels_file() {
-    requires!(Need::File(ENABLED), Need::Program("apparmor_parser"));
+    requires!(Need::AppArmor, Need::Program("apparmor_parser"));
     // CVE-2019-16884: the image has a /proc of its own, and the program would have run unconfined.
     let b = Bundle::sh(
         "mount -t proc proc /mnt 2>/dev/null; cat /proc/1/attr/apparmor/exec; echo x > /tmp/denied || echo denied",

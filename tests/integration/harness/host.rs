@@ -30,12 +30,14 @@ pub enum Need {
     File(&'static str),
     /// Records of filtered system calls in the kernel's log, which they do not reach if an audit daemon takes them.
     SeccompLog,
+    /// AppArmor, built in and switched on.
+    AppArmor,
     /// A kernel that restricts speculation under every filter without SECCOMP_FILTER_FLAG_SPEC_ALLOW: of itself up to Linux 5.15.
     SpeculationBySeccomp,
 }
 
 impl Need {
-    fn is_met(self) -> bool {
+    pub fn is_met(self) -> bool {
         let any = |v2: bool| hierarchies().iter().any(|h| h.v2 == v2);
         match self {
             Need::Root => nix::unistd::geteuid().is_root(),
@@ -61,6 +63,7 @@ impl Need {
                 let off = says("/proc/cmdline", "audit=0") || Path::new("/run/auditd.pid").exists();
                 logged && !off && std::fs::File::open("/dev/kmsg").is_ok()
             }
+            Need::AppArmor => says("/sys/module/apparmor/parameters/enabled", "Y"),
             Need::SpeculationBySeccomp => {
                 says("/sys/devices/system/cpu/vulnerabilities/spec_store_bypass", "seccomp")
             }
@@ -99,6 +102,7 @@ impl std::fmt::Display for Need {
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
             Need::SeccompLog => write!(f, "seccomp records in /dev/kmsg"),
+            Need::AppArmor => write!(f, "AppArmor"),
             Need::SpeculationBySeccomp => write!(f, "a kernel with spec_store_bypass_disable=seccomp"),
         }
     }
