@@ -3,6 +3,7 @@
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
 # make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
+# make test-vm-engines  runs Podman and containerd there, with systemd's cgroups, and Podman as an ordinary user
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
@@ -43,7 +44,7 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 
 STRIP ?= strip
 
-.PHONY: all demo test test-engines test-vm conformance bench bench-isolation bench-calls bench-seccomp \
+.PHONY: all demo test test-engines test-vm test-vm-engines conformance bench bench-isolation bench-calls bench-seccomp \
         fuzz lint install clean root build-packages test-packages engine-packages fuzz-packages vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
@@ -78,6 +79,13 @@ test-engines: root build-packages test-packages engine-packages $(ORLOP)
 test-vm: root build-packages test-packages vm-packages $(ORLOP)
 	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) \
 	    cargo test $(CARGOFLAGS) --test integration -- $(TESTS)
+
+# What does not care for the machine is left to `make test-engines`.
+test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
+    containerd::tasks::systemd containerd::tasks::terminals
+test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
+	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) VM_SECONDS=2400 \
+	    cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
 
 BENCH := $(abspath $(TARGET_DIR))/bench
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop/peers

@@ -9,16 +9,21 @@ use std::sync::OnceLock;
 
 const NEED: Need = Need::Program("containerd");
 
-/// containerd's world, in which its daemon runs.
+/// containerd's world, in which its daemon runs: on the test machine that itself, where systemd manages the cgroups of
+/// Kubernetes' containers.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let world = World::new("containerd");
+        let machine = Need::Machine.is_met();
+        let world = if machine { World::machine() } else { World::new("containerd") };
         world.configure("Kubernetes");
         // The image of the tests, what a host without CAP_SYS_RESOURCE needs, Debian's folder of CNI plugins, and a network.
         let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\nrestrict_oom_score_adj = true\n\
                    [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
         world.append("/etc/containerd/config.toml", cri);
+        if machine {
+            world.sh("sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml").ok();
+        }
         let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
             "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
             "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.77.0.0/16"}]]}}]}"#;

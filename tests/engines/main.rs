@@ -11,4 +11,5 @@ mod harness;
 
 mod containerd;
 mod docker;
+mod machine;
 mod podman;

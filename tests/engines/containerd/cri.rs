@@ -48,7 +48,12 @@ impl Pod {
         let metadata = Message::new().text(1, name).text(2, &format!("uid-{name}")).text(3, "default");
         let namespaces = Message::new().number(2, pid);
         let security = Message::new().message(1, &namespaces);
-        let linux = Message::new().text(1, &format!("/kubepods/{name}")).message(2, &security);
+        // As the kubelet names it to the one and the other manager of cgroups.
+        let parent = match Need::Machine.is_met() {
+            true => format!("/kubepods.slice/kubepods-{name}.slice"),
+            false => format!("/kubepods/{name}"),
+        };
+        let linux = Message::new().text(1, &parent).message(2, &security);
         let config = Message::new()
             .message(1, &metadata)
             .text(2, name)
@@ -129,16 +134,23 @@ fn a_pod_of_two_containers() {
     let log = fs::read_to_string(world().path("/var/log/pods/pair/one.log")).unwrap();
     assert!(log.contains(" stdout F up"), "{log}");
 
-    if crate::harness::skip_unless(Need::CgroupV1) {
-        let file = |name: &str| world().cgroup_file(&one.id, name);
+    let (memory, cpu, quota) = match Need::CgroupV1.is_met() {
+        true => ("memory.limit_in_bytes", "cpu.cfs_quota_us", "50000"),
+        false => ("memory.max", "cpu.max", "50000 100000"),
+    };
+    let file = |name: &str| world().cgroup_file(&one.id, name);
+    assert_eq!((file(memory), file(cpu)), ("67108864".into(), quota.into()));
+    call("UpdateContainerResources", &one.request().message(2, &resources(128 << 20)));
+    assert_eq!((file(memory), file(cpu)), ("134217728".into(), quota.into()));
+    let stats = call("ContainerStats", &one.request()).message(1);
+    assert_ne!(stats.message(3).message(2).number(1), 0, "the working set");
+    if Need::Machine.is_met() {
+        let scope = format!("cri-containerd-{}.scope", one.id);
+        let unit = world().sh(&format!("systemctl show -P ControlGroup -P MemoryMax {scope}")).ok();
         assert_eq!(
-            (file("memory.limit_in_bytes"), file("cpu.cfs_quota_us")),
-            ("67108864".into(), "50000".into())
+            unit.lines(),
+            [format!("/kubepods.slice/kubepods-pair.slice/{scope}"), "134217728".into()]
         );
-        call("UpdateContainerResources", &one.request().message(2, &resources(128 << 20)));
-        assert_eq!(file("memory.limit_in_bytes"), "134217728");
-        let stats = call("ContainerStats", &one.request()).message(1);
-        assert_ne!(stats.message(3).message(2).number(1), 0, "the working set");
     }
 
     call("StopContainer", &one.request().number(2, 60));

@@ -70,16 +70,35 @@ fn terminals() {
 
 #[test]
 fn limits_and_metrics() {
-    requires!(NEED, Need::CgroupV1);
+    requires!(NEED);
+    let (memory, cpu, quota) = match Need::CgroupV1.is_met() {
+        true => ("memory.limit_in_bytes", "cpu.cfs_quota_us", "50000"),
+        false => ("memory.max", "cpu.max", "50000 100000"),
+    };
     let t = Task::up("limits-task", "--memory-limit 67108864 --cpus 0.5");
     let file = |name: &str| world().cgroup_file("limits-task", name);
-    assert_eq!(file("memory.limit_in_bytes"), "67108864");
-    assert_eq!(file("cpu.cfs_quota_us"), "50000");
+    assert_eq!(file(memory), "67108864");
+    assert_eq!(file(cpu), quota);
     let metrics = ctr("task metrics --format json limits-task").ok();
     let metrics: serde_json::Value = serde_json::from_str(&metrics.stdout).unwrap();
     let text = metrics.to_string();
     assert!(text.contains("67108864"), "the limit is among them: {text}");
     t.remove();
+}
+
+#[test]
+fn systemd_manages_the_cgroup() {
+    requires!(NEED, Need::Machine);
+    let t = Task::up(
+        "scope-task",
+        "--runc-systemd-cgroup --cgroup system.slice:ctr:scope-task --memory-limit 67108864",
+    );
+    let unit = world().sh("systemctl show -P ControlGroup -P MemoryMax ctr-scope-task.scope").ok();
+    assert_eq!(unit.lines(), ["/system.slice/ctr-scope-task.scope", "67108864"]);
+    assert_eq!(world().cgroup_file("scope-task", "memory.max"), "67108864");
+    t.remove();
+    let unit = world().sh("systemctl list-units --all --plain '*scope-task*'").ok();
+    assert!(!unit.stdout.contains("scope-task"), "{unit}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ pub enum Need {
     /// The limits are looked up in files of cgroup v1.
     CgroupV1,
     UserNamespace,
+    /// A machine that the tests may change as they like, with systemd: `make test-vm-engines`.
+    Machine,
     /// A program of the host.
     Program(&'static str),
     /// A file of the host.
@@ -15,10 +17,11 @@ pub enum Need {
 }
 
 impl Need {
-    fn is_met(self) -> bool {
+    pub fn is_met(self) -> bool {
         match self {
             Need::CgroupV1 => Path::new("/sys/fs/cgroup/memory").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
+            Need::Machine => std::env::var_os("TEST_MACHINE").is_some(),
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
@@ -33,6 +36,7 @@ impl std::fmt::Display for Need {
         match self {
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
+            Need::Machine => write!(f, "the test machine, with systemd and cgroup v2"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
         }

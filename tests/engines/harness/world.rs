@@ -1,5 +1,6 @@
 //! A world of its own for one engine, made by `world.sh`: it sees the host's programs, and nothing that it
-//! does is seen by the host. The engine is configured by the very text of docs/engines.md.
+//! does is seen by the host. The engine is configured by the very text of docs/engines.md. A world may also be a
+//! machine that is thrown away afterwards, where engines find a systemd that answers.
 
 use super::cgroups::{named, processes, roots};
 use super::mountinfo::mounts;
@@ -8,6 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 
 /// What an engine runs in. It ends with this process, because the pipe to it does.
 pub struct World {
@@ -16,7 +18,17 @@ pub struct World {
     init: i32,
     /// The cgroup on every hierarchy that it takes for the root.
     cgroup: String,
-    _child: Child,
+    entry: Entry,
+}
+
+/// How commands get into it.
+enum Entry {
+    /// By nsenter(1); its first process ends with this child.
+    Namespaces { _child: Child },
+    /// They are there already.
+    Machine,
+    /// As an ordinary user of the machine, in a session with a delegated cgroup.
+    User,
 }
 
 /// Runs a command in the cgroups of the world, where nsenter(1) does not put it.
@@ -39,9 +51,27 @@ impl World {
         assert_eq!(line, "ready\n", "the world of {name} can't be made");
         let root = roots()[0].join(&cgroup);
         let init = processes(&root).into_iter().find(|pid| is_first(*pid)).unwrap();
-        let world = World { dir, init, cgroup, _child: child };
+        let world = World { dir, init, cgroup, entry: Entry::Namespaces { _child: child } };
         super::image::make(&world);
         world
+    }
+
+    /// The test machine itself, with the same images and the runtime where docs/engines.md has it.
+    pub fn machine() -> Self {
+        static PREPARED: Once = Once::new();
+        let world = World { dir: "/".into(), init: 1, cgroup: String::new(), entry: Entry::Machine };
+        PREPARED.call_once(|| {
+            fs::create_dir_all("/io").unwrap();
+            fs::create_dir_all("/var/tmp/images").unwrap();
+            fs::copy(runtime(), "/usr/local/sbin/orlop").unwrap();
+            super::image::make(&world);
+        });
+        world
+    }
+
+    /// The test machine, as an ordinary user sees it.
+    pub fn user() -> Self {
+        World { entry: Entry::User, ..Self::machine() }
     }
 
     /// A file of the world, by its path in there. `/io` is the test's own and not seen by the engine.
@@ -70,8 +100,16 @@ impl World {
     }
 
     pub(super) fn command(&self, script: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--all", "--target", &self.init.to_string(), "sh", "-c", JOIN, "sh", script]);
+        let (program, args) = match self.entry {
+            Entry::Namespaces { .. } => {
+                let target = format!("--target={}", self.init);
+                ("nsenter", vec!["--all".into(), target, "sh".into(), "-c".into(), JOIN.into(), "sh".into()])
+            }
+            Entry::Machine => ("sh", vec!["-c".to_owned()]),
+            Entry::User => ("asuser", Vec::new()),
+        };
+        let mut command = Command::new(program);
+        command.args(args).arg(script);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/root").env("TERM", "xterm");
         command
