@@ -27,6 +27,14 @@ fn in_a_view() -> bool {
     set
 }
 
+fn no_release_build() -> bool {
+    let unset = std::env::var_os("RUNTIME").is_none();
+    if unset {
+        eprintln!("skipped: needs RUNTIME, the executable that is installed");
+    }
+    unset
+}
+
 /// The system calls of a command and its children, by name.
 struct Calls(BTreeMap<String, usize>);
 
@@ -120,6 +128,27 @@ fn state_start_and_kill_make_at_most_100_calls_each() {
     }
 }
 
+/// The whole life of a container in one command, and what a health check costs. Budgets a little above what was counted: more is
+/// no fault, but has to be meant.
+#[test]
+fn run_exec_and_delete_keep_to_their_budgets() {
+    requires!(Need::Program("strace"));
+    if in_a_view() {
+        return;
+    }
+    let b = hello().args(["/bin/true"]);
+    b.write_config();
+    let dir = b.dir();
+    calls_of(&b, &["run", "--bundle", dir.to_str().unwrap(), &b.id]).at_most(600);
+    let b = hello().args(["/bin/sh", "-c", "sleep 100"]);
+    b.create().ok();
+    b.start().ok();
+    calls_of(&b, &["exec", &b.id, "/bin/true"]).at_most(300);
+    b.kill("KILL").ok();
+    wait_until("it has stopped", || b.status() == "stopped");
+    calls_of(&b, &["delete", &b.id]).at_most(75);
+}
+
 #[test]
 fn update_of_one_value_makes_at_most_120_calls() {
     requires!(Need::Program("strace"), Need::Controller("pids"));
@@ -151,6 +180,23 @@ fn statistics_make_under_1_5_times_the_calls_of_reading_their_files() {
     assert!(2 * calls.total() < 3 * 3 * files, "{} calls for {files} files: {calls}", calls.total());
 }
 
+/// Of the runtime and its init together, up to the end of an attached `run`, which its last hook reads.
+#[test]
+fn run_takes_at_most_360_page_faults() {
+    if no_release_build() {
+        return;
+    }
+    let b = hello().args(["/bin/true"]);
+    let file = b.io().join("faults");
+    let b = b.hook("poststop", &format!("cat /proc/$PPID/stat > {}", file.display()));
+    b.run().ok();
+    let stat = fs::read_to_string(file).unwrap();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // minflt and cminflt, fields 10 and 11 of proc_pid_stat(5).
+    let faults: u64 = fields[7..9].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    assert!(faults <= 360, "{faults} page faults");
+}
+
 /// The most that the process of an attached `run` has had in memory, read when it is about to end.
 #[test]
 fn run_takes_at_most_3_mb_of_memory() {
@@ -166,8 +212,7 @@ fn run_takes_at_most_3_mb_of_memory() {
 /// Of the executable that is installed; a test build is not stripped.
 #[test]
 fn the_executable_is_at_most_3_mb() {
-    if std::env::var_os("RUNTIME").is_none() {
-        eprintln!("skipped: needs RUNTIME, the executable that is installed");
+    if no_release_build() {
         return;
     }
     let size = fs::metadata(runtime()).unwrap().len();

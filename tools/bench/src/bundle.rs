@@ -13,17 +13,20 @@ const DOCKER: &str = include_str!("../../../tests/integration/recorded/docker-20
 const CONTAINERD: &str =
     include_str!("../../../tests/integration/recorded/containerd-1.6-seccomp-limits.json");
 
-/// A directory for everything that the benchmark makes, removed at the end.
+/// The directories for everything that the benchmark makes, removed at the end.
 pub struct Scratch {
     /// The directory.
     pub dir: PathBuf,
+    /// Where the runtimes keep their containers: on a tmpfs, as `/run` is everywhere.
+    pub state: PathBuf,
     view: View,
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left then lies in /tmp.
+        // What is left then lies in /tmp and /dev/shm.
         let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_dir_all(&self.state);
     }
 }
 
@@ -41,9 +44,10 @@ pub struct Bundle {
 impl Scratch {
     /// Makes the directory, and the root file system that all bundles share: one static program.
     pub fn new(workload: &Path, view: View) -> Result<Scratch> {
-        let dir = std::env::temp_dir().join(format!("orlop-bench.{}", std::process::id()));
+        let name = format!("orlop-bench.{}", std::process::id());
+        let (dir, state) = (std::env::temp_dir().join(&name), Path::new("/dev/shm").join(&name));
         let workload = workload.canonicalize().context("find the workload")?;
-        let scratch = Scratch { dir, view };
+        let scratch = Scratch { dir, state, view };
         let rootfs = scratch.dir.join("rootfs");
         for name in ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr"] {
             fs::create_dir_all(rootfs.join(name))?;

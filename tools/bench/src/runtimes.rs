@@ -92,7 +92,7 @@ pub fn find(options: &Options, scratch: &Scratch) -> Result<Vec<Runtime>> {
         let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
         let version = output(Command::new(&path).arg("--version"))?;
         let version = version.lines().next().unwrap_or_default().to_owned();
-        let root = scratch.dir.join("state").join(&name);
+        let root = scratch.state.join(&name);
         fs::create_dir_all(&root)?;
         runtimes.push(Runtime { name, path, version, root, floor: None });
     }
