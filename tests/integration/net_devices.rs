@@ -1,5 +1,5 @@
 //! Network devices that move into the container. Each test has a network namespace of its own for the runtime, which is the host's
-//! to the container; the devices are veth pairs, macvlans and taps, which every kernel of the floor has.
+//! to the container; the devices are veth pairs and macvlans, which every kernel of the floor has.
 
 use crate::harness::{Bundle, Output, wait_until};
 use serde_json::json;

@@ -5,7 +5,8 @@ use crate::harness::*;
 use serde_json::{Value, json};
 use std::fs;
 
-/// What `sched_getattr` tells of a process.
+/// What `sched_getattr` tells of a process. It is the kernel's structure once more, and not the runtime's own: a member in the wrong
+/// place would be right when it is read from there, too.
 #[repr(C)]
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Scheduler {
