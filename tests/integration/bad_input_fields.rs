@@ -261,7 +261,7 @@ fn process() {
 #[test]
 fn mounts() {
     requires!(Need::Root);
-    let b = Bundle::new().file("/etc/file", "").symlink("/link", "/proc").symlink("/dangling", "nowhere");
+    let b = Bundle::new().file("/etc/file", "").symlink("/link", "/proc").symlink("/circle", "circle");
     let at = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": source, "options": options});
     table(
         b,
@@ -334,7 +334,7 @@ fn mounts() {
                 &["mounts[1].destination", "no such file or directory"],
             ),
             ("/mounts/1", at("/etc", "", "", &["remount", "bind", "ro"]), &["mounts[1]", "EINVAL"]),
-            ("/mounts/1", at("/dangling", "bind", "/etc/passwd", &["bind"]), &["mounts[1].destination"]),
+            ("/mounts/1", at("/circle", "bind", "/etc/passwd", &["bind"]), &["mounts[1].destination"]),
             ("/mounts/1", at("/a", "ext4", "/etc/passwd", &[]), &["mounts[1]"]),
             (
                 "/mounts/1",
