@@ -117,6 +117,13 @@ impl Scratch {
         for name in ["rootfs", "files"] {
             symlink(self.dir.join(name), dir.join(name))?;
         }
+        // youki takes no relative sources.
+        for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+            let source = mount["source"].as_str().filter(|source| source.starts_with("files/"));
+            if let Some(source) = source.map(|source| self.dir.join(source)) {
+                mount["source"] = json!(source);
+            }
+        }
         // Debian's runc takes no link for a root.
         config["root"]["path"] = json!(self.dir.join("rootfs"));
         let bundle = Bundle { id: id.to_owned(), dir, args, config };
