@@ -71,8 +71,8 @@ impl<'a> Init<'a> {
         process::die_with_parent(true)?;
         // Its lock is the creator's, and others in a joined PID namespace may look at what init holds.
         file::close_range(self.state_dir, self.state_dir, false)?;
-        self.doors.map_or(Ok(()), Doors::enter)?;
         self.channel.wait_for(ToInit::Go)?;
+        self.doors.map_or(Ok(()), Doors::enter)?;
         self.enter_namespaces()?;
         process::new_session()?;
         // While the host's tree is in sight: it belongs to the namespaces of the container all the same.
