@@ -2,9 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a command has cost, with all of its children that have ended.
@@ -44,13 +48,54 @@ pub fn quiet(command: &mut Command) -> Result<()> {
     let said = std::env::temp_dir().join(format!("orlop-bench.{:?}.stderr", std::thread::current().id()));
     let stderr = File::create(&said).with_context(|| format!("create {}", said.display()))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-    let status = command.status().with_context(|| format!("run {command:?}"))?;
+    let mut child = command.spawn().with_context(|| format!("run {command:?}"))?;
+    let watched = Watched::new(child.id());
+    let status = child.wait().with_context(|| format!("run {command:?}"))?;
+    drop(watched);
     let text = fs::read_to_string(&said).unwrap_or_default();
     fs::remove_file(&said)?;
     if !status.success() {
         bail!("{command:?}: {status}: {}", text.trim());
     }
     Ok(())
+}
+
+/// How long a command may take; a runtime that never ends must not stop the others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The processes that are waited for, and since when.
+static RUNNING: Mutex<BTreeMap<u32, Instant>> = Mutex::new(BTreeMap::new());
+
+/// A process that is killed when it takes too long.
+struct Watched(u32);
+
+impl Watched {
+    fn new(pid: u32) -> Watched {
+        static WATCHER: Once = Once::new();
+        WATCHER.call_once(|| drop(std::thread::spawn(watch)));
+        running().insert(pid, Instant::now());
+        Watched(pid)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        running().remove(&self.0);
+    }
+}
+
+fn running() -> MutexGuard<'static, BTreeMap<u32, Instant>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn watch() {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        for (pid, _) in running().iter().filter(|(_, since)| since.elapsed() > PATIENCE) {
+            // It may have ended this moment.
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+    }
 }
 
 /// Runs a command to its end and returns what it printed.
