@@ -32,27 +32,7 @@ fn a_users_published_port() {
 fn kube_play() {
     requires!(NEED);
     let podman = Podman::root("systemd");
-    let pod = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: played}
-spec:
-  terminationGracePeriodSeconds: 1
-  volumes:
-  - {name: shared, emptyDir: {}}
-  containers:
-  - name: writer
-    image: localhost/bb:1
-    command: [sh, -c, "echo from the other >/shared/file; sleep 300"]
-    resources: {limits: {memory: 64Mi}}
-    volumeMounts: [{name: shared, mountPath: /shared}]
-  - name: reader
-    image: localhost/bb:1
-    command: [sh, -c, "while ! cat /shared/file; do sleep 0.2; done; sleep 300"]
-    securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-    volumeMounts: [{name: shared, mountPath: /shared}]
-"#;
-    podman.world.write("/tmp/pod.yaml", pod);
+    podman.world.write("/tmp/pod.yaml", include_str!("../pod.yaml"));
     podman.cmd("kube play /tmp/pod.yaml").ok();
     wait_until("the reader has read", || podman.cmd("logs played-reader").stdout == "from the other\n");
     let path = podman.inspect("played-writer", ".State.CgroupPath");

@@ -30,27 +30,7 @@ fn a_pod_shares_namespaces() {
 #[test]
 fn kube_play() {
     requires!(NEED, Need::File("/usr/lib/cni/bridge"));
-    let pod = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: played}
-spec:
-  terminationGracePeriodSeconds: 1
-  volumes:
-  - {name: shared, emptyDir: {}}
-  containers:
-  - name: writer
-    image: localhost/bb:1
-    command: [sh, -c, "echo from the other >/shared/file; sleep 300"]
-    resources: {limits: {memory: 64Mi}}
-    volumeMounts: [{name: shared, mountPath: /shared}]
-  - name: reader
-    image: localhost/bb:1
-    command: [sh, -c, "while ! cat /shared/file; do sleep 0.2; done; sleep 300"]
-    securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-    volumeMounts: [{name: shared, mountPath: /shared}]
-"#;
-    world().write("/tmp/pod.yaml", pod);
+    world().write("/tmp/pod.yaml", include_str!("../pod.yaml"));
     podman("kube play /tmp/pod.yaml").ok();
     wait_until("the reader has read", || podman("logs played-reader").stdout == "from the other\n");
     let id = podman("inspect --format '{{.Id}}' played-writer").ok();
