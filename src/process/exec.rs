@@ -15,7 +15,7 @@ use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, NsSet};
 use crate::sys::proc::Proc;
-use crate::sys::{file, process, schedule, signal, tty};
+use crate::sys::{CallError, Errno, file, process, schedule, signal, tty};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -63,7 +63,8 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
         // The new process begins where its maker runs.
         schedule::set_affinity(0, cpus).field(|| "process.execCPUAffinity.initial".into())?;
     }
-    let relay = match clone::clone3(NsSet::default(), entrance.unified.as_ref().map(AsFd::as_fd), false)? {
+    let born_in = entrance.unified.as_ref().map(AsFd::as_fd);
+    let relay = match clone::clone3(NsSet::default(), born_in, false).map_err(no_room)? {
         Cloned::Child => {
             // Only the creator holds its end then, so that its death is noticed.
             drop(channel);
@@ -90,6 +91,13 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     })?;
     let pidfd = process.spare().ok_or_else(|| Error::new("the process was spared twice"))?;
     Ok((pid, pidfd))
+}
+
+/// What it means that there can be no further process: the relay and its sibling are counted in the container's cgroup.
+fn no_room(error: CallError) -> Error {
+    let full = error.errno == Errno::EAGAIN;
+    let error = Error::from(error);
+    if full { error.hint("linux.resources.pids.limit leaves no room for two more processes") } else { error }
 }
 
 fn await_program(
@@ -133,7 +141,7 @@ fn enter(request: &Request, end: &InitEnd) -> Result<()> {
     needed.extend(request.console.as_ref().map(AsFd::as_fd));
     file::close_others(request.plan.preserve_fds.saturating_add(3), &needed)?;
     ns::join(init, request.namespaces)?;
-    match clone::clone3(NsSet::default(), None, true)? {
+    match clone::clone3(NsSet::default(), None, true).map_err(no_room)? {
         Cloned::Parent(child) => {
             end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;
             process::exit_now(0)

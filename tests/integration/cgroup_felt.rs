@@ -96,3 +96,13 @@ fn writing_to_a_block_device_takes_its_time() {
     // 3 MiB at 1 MiB a second; a slow machine takes longer, and no machine less.
     assert!(begin.elapsed() >= Duration::from_millis(2000), "{:?}", begin.elapsed());
 }
+
+#[test]
+fn exec_tells_that_there_is_no_room_for_a_process() {
+    requires!(Need::Controller("pids"));
+    let b = Bundle::sh("echo ready; exec sleep 300").set("/linux/resources/pids/limit", 1).up();
+    b.exec(&["true"]).fails(255, &["EAGAIN", "linux.resources.pids.limit leaves no room"]);
+    let processes = b.cgroup_file("pids", "pids.current", "pids.current");
+    assert_eq!(fs::read_to_string(processes).unwrap(), "1\n");
+    assert_eq!(b.status(), "running");
+}
