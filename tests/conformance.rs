@@ -103,6 +103,28 @@ impl Schema {
         }
     }
 
+    /// The place of every object with properties of its own, as JSON pointers; `0` is the element of a list, `x` a value of a map.
+    fn objects(&self, (file, node): (&str, &Value), pointer: &str, found: &mut BTreeSet<String>) {
+        if let Some(reference) = node["$ref"].as_str() {
+            let (file, definition, _) = self.follow(file, reference);
+            self.objects((file, definition), pointer, found);
+        }
+        for part in ["allOf", "anyOf"].iter().filter_map(|key| node[*key].as_array()).flatten() {
+            self.objects((file, part), pointer, found);
+        }
+        for (name, property) in node["properties"].as_object().into_iter().flatten() {
+            found.insert(pointer.to_owned());
+            if !pointer.is_empty() || !OTHER_PLATFORMS.contains(&name.as_str()) {
+                self.objects((file, property), &format!("{pointer}/{name}"), found);
+            }
+        }
+        for (key, step) in [("items", "0"), ("additionalProperties", "x")] {
+            if node[key].is_object() {
+                self.objects((file, &node[key]), &format!("{pointer}/{step}"), found);
+            }
+        }
+    }
+
     fn all_properties(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for (name, path) in
@@ -265,6 +287,38 @@ fn features_list_every_word_of_the_schema() {
         });
         assert_eq!(listed, words, "{pointer}");
     }
+}
+
+/// An array says nothing about an object's members, so that taking one for it would ignore whatever was meant.
+#[test]
+fn no_array_is_taken_for_an_object() {
+    let schema = Schema::read();
+    let mut objects = BTreeSet::new();
+    schema.objects(("config-schema.json", &schema.0["config-schema.json"]), "", &mut objects);
+    assert!(objects.len() > 40, "{objects:?}");
+    let bundle = std::env::temp_dir().join(format!("orlop-conformance-array-{}", std::process::id()));
+    std::fs::create_dir_all(&bundle).unwrap();
+    for pointer in objects {
+        let around = |value: Value, step: &&str| match *step {
+            "0" => Value::Array(vec![value]),
+            name => Value::Object(Map::from_iter([(name.to_owned(), value)])),
+        };
+        let steps: Vec<&str> = pointer.split('/').skip(1).collect();
+        let config = steps.iter().rev().fold(Value::Array(Vec::new()), around);
+        std::fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+        let mut orlop = Command::new(env!("CARGO_BIN_EXE_orlop"));
+        let root = bundle.join("state");
+        orlop.arg("--root").arg(&root).args(["create", "--bundle"]).arg(&bundle).arg("array");
+        let stderr = String::from_utf8(orlop.output().unwrap().stderr).unwrap();
+        let path = steps.iter().map(|step| if *step == "0" { "[0]".into() } else { format!(".{step}") });
+        let path = path.collect::<String>();
+        let path = path.trim_start_matches('.');
+        let said = format!("config.json: {path}{}", if path.is_empty() { "" } else { ": " });
+        // The second is serde's, of what is a map to it.
+        let words = ["an array where an object is expected", "invalid type: sequence, expected a map"];
+        assert!(words.iter().any(|word| stderr.contains(&format!("{said}{word}"))), "{pointer}: {stderr}");
+    }
+    std::fs::remove_dir_all(&bundle).unwrap();
 }
 
 #[test]

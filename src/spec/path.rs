@@ -4,12 +4,16 @@
 //! deserialisers that keep track of it are a second copy of those that don't: a sixth of the whole program, which is read
 //! and copied at every start and would be used after a failure only.
 
-/// The path of the innermost value that the byte before `line` and `column`, both counted from 1, is part of; `None` for the
-/// outermost one, and where the text isn't JSON up to there.
-pub fn at(json: &[u8], line: usize, column: usize) -> Option<String> {
-    let before: usize =
-        json.split_inclusive(|byte| *byte == b'\n').take(line.checked_sub(1)?).map(<[u8]>::len).sum();
-    let end = before.checked_add(column)?.min(json.len());
+/// The index after the byte at a line and a column, both counted from 1.
+pub fn index(json: &[u8], line: usize, column: usize) -> Option<usize> {
+    let lines = json.split_inclusive(|byte| *byte == b'\n').take(line.checked_sub(1)?);
+    lines.map(<[u8]>::len).sum::<usize>().checked_add(column)
+}
+
+/// The path of the innermost value that the byte before `end` is part of; `None` for the outermost one, and where the text isn't JSON up
+/// to there.
+pub fn at(json: &[u8], end: usize) -> Option<String> {
+    let end = end.min(json.len());
     let mut open: Vec<Place> = Vec::new();
     // The value that has begun last, until something shows that it is over.
     let mut at = 0;
@@ -51,7 +55,7 @@ enum Place<'a> {
 }
 
 /// The index after the closing quote of a string whose text begins at `at`.
-fn end_of_string(json: &[u8], mut at: usize) -> Option<usize> {
+pub fn end_of_string(json: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match json.get(at)? {
             b'"' => return Some(at + 1),
@@ -87,7 +91,7 @@ mod tests {
         let json = br#"{"a": {"b": [1, {"c\"d": "x,]"}], "e": null}, "f": [[2]]}"#;
         let of = |text: &str| {
             let json = std::str::from_utf8(json).unwrap();
-            super::at(json.as_bytes(), 1, json.find(text).unwrap() + text.len())
+            super::at(json.as_bytes(), json.find(text).unwrap() + text.len())
         };
         for (upto, path) in [
             ("{", None),
@@ -106,14 +110,16 @@ mod tests {
         ] {
             assert_eq!(of(upto).as_deref(), path, "{upto}");
         }
-        assert_eq!(super::at(b"{\n\"a\":\n 7", 3, 2).as_deref(), Some("a"));
+        let lines = b"{\n\"a\":\n 7";
+        let end = super::index(lines, 3, 2).unwrap();
+        assert_eq!((end, super::at(lines, end).as_deref()), (lines.len(), Some("a")));
     }
 
     #[test]
     fn any_text_and_position() {
         for json in [&b""[..], b"\"", b"{\"", b"]]]}", b"{\"a\\", b",", b"[\xff", b"{\"\xff\": 1"] {
             for (line, column) in [(0, 0), (1, 0), (1, 1), (1, 9), (7, 7), (usize::MAX, usize::MAX)] {
-                super::at(json, line, column);
+                super::index(json, line, column).map(|end| super::at(json, end));
             }
         }
     }
