@@ -32,7 +32,7 @@ use hooks::Hooks;
 use mount_idmap::Owners;
 use mount_label::Label;
 use mount_options::SourceLink;
-use mounts::{MountKind, MountStep, Scope};
+use mounts::{Implied, MountKind, MountStep, Scope};
 use namespaces::Namespaces;
 use net::NetDevice;
 use process::{NOTIFY_SOCKET, Process};
@@ -245,6 +245,7 @@ fn notify(directory: &Path) -> MountStep {
             procfs: false,
         },
         attributes: Attributes { set, clear: 0 },
+        implied: Implied::default(),
         recursive: Attributes::default(),
         propagation: Vec::new(),
         id_map: None,

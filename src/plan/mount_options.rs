@@ -26,7 +26,8 @@ pub enum Effect {
     Clear(u64, Reach),
     /// Chooses the access-time mode.
     Atime(u64, Reach),
-    /// Goes back to the default access-time mode, `relatime`, from this one.
+    /// Takes back the choice of this access-time mode. Without a choice a mount keeps the mode that it has, as mount(2) does it; of
+    /// the mounts below, which have modes of their own, `mount_setattr(2)` lets it go back to the default.
     NotAtime(u64, Reach),
     /// A flag of the superblock, by which `FSCONFIG_SET_FLAG` knows it too. On a bind it has no effect, as in
     /// mount(2).
@@ -41,6 +42,17 @@ pub enum Effect {
     Source(SourceLink),
     /// Mounts over a symbolic link at the destination instead of following it (crun).
     DestinationNoFollow,
+}
+
+impl Effect {
+    /// Whether it is about a flag of mount(2), of one mount alone.
+    fn is_flag(self) -> bool {
+        match self {
+            Set(_, reach) | Clear(_, reach) | Atime(_, reach) | NotAtime(_, reach) => reach == Mount,
+            Superblock => true,
+            _ => false,
+        }
+    }
 }
 
 /// What becomes of the source of a bind if it is a symbolic link.
@@ -93,8 +105,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("strictatime", Atime(attr::STRICTATIME, Mount)),
     ("nostrictatime", NotAtime(attr::STRICTATIME, Mount)),
     ("relatime", Atime(attr::RELATIME, Mount)),
-    // The default can't be left without choosing another mode.
-    ("norelatime", Nothing),
+    ("norelatime", NotAtime(attr::RELATIME, Mount)),
     ("rro", Set(attr::RDONLY, Tree)),
     ("rrw", Clear(attr::RDONLY, Tree)),
     ("rnosuid", Set(attr::NOSUID, Tree)),
@@ -112,6 +123,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("rstrictatime", Atime(attr::STRICTATIME, Tree)),
     ("rnostrictatime", NotAtime(attr::STRICTATIME, Tree)),
     ("rrelatime", Atime(attr::RELATIME, Tree)),
+    // The default can't be left without choosing another mode.
     ("rnorelatime", Nothing),
     ("sync", Superblock),
     ("async", Superblock),
@@ -185,6 +197,8 @@ pub struct MountOptions {
     pub bind: Option<bool>,
     /// `remount`
     pub remount: bool,
+    /// Whether there is any flag of mount(2) among them, set or cleared.
+    pub names_flags: bool,
     /// Changes to the mount itself.
     pub attributes: Attributes,
     /// Changes to the mount and all mounts below it.
@@ -232,6 +246,7 @@ impl MountOptions {
     }
 
     fn apply(&mut self, name: &'static str, effect: Effect, field: String) -> Result<()> {
+        self.names_flags |= effect.is_flag();
         match effect {
             Effect::Nothing => {}
             Effect::Bind { recursive } => self.bind = Some(recursive),
@@ -241,9 +256,14 @@ impl MountOptions {
             Effect::Atime(mode, reach) => merge(self.of(reach), Attributes { set: mode, clear: attr::ATIME }),
             Effect::NotAtime(mode, reach) => {
                 let attributes = self.of(reach);
+                let chosen = (attributes.clear & attr::ATIME != 0).then_some(attributes.set & attr::ATIME);
                 // `noatime,nostrictatime` is still noatime.
-                if [0, mode].contains(&(attributes.set & attr::ATIME)) {
-                    merge(attributes, Attributes { set: 0, clear: attr::ATIME });
+                if chosen == Some(mode) {
+                    attributes.set &= !attr::ATIME;
+                    attributes.clear &= !attr::ATIME;
+                }
+                if reach == Reach::Tree && [None, Some(mode)].contains(&chosen) {
+                    attributes.clear |= attr::ATIME;
                 }
             }
             Effect::Superblock => self.flags.push(name),
@@ -301,6 +321,19 @@ pub fn merge(to: &mut Attributes, change: Attributes) {
     to.set = to.set & !change.clear | change.set;
     // The bits of the access-time mode stay cleared: the kernel takes a mode only together with all of them.
     to.clear = (to.clear | change.clear) & !(change.set & !attr::ATIME);
+}
+
+/// Attributes that a bind gets or loses by whether they are named, if any is; access times are another matter.
+const FLAGS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+
+/// The change that leaves a mount with exactly the attributes that options name, as a remount by mount(2) does it. Its access-time mode
+/// stays unless one is chosen.
+pub fn exactly(named: Attributes) -> Attributes {
+    let atime = match named.set & attr::NODIRATIME | named.clear & attr::ATIME {
+        0 => 0,
+        _ => attr::ATIME | attr::NODIRATIME,
+    };
+    Attributes { set: named.set, clear: (FLAGS | atime) & !(named.set & !attr::ATIME) }
 }
 
 /// The parts of an option that holds several, as the string of mount(2) does; commas inside double quotes, as
@@ -373,7 +406,10 @@ mod tests {
             ("noatime strictatime", (STRICTATIME, ATIME), (0, 0)),
             ("noatime relatime", (0, ATIME), (0, 0)),
             ("noatime norelatime nostrictatime", (NOATIME, ATIME), (0, 0)),
-            ("noatime atime", (0, ATIME), (0, 0)),
+            ("noatime atime", (0, 0), (0, 0)),
+            ("relatime norelatime", (0, 0), (0, 0)),
+            ("rnoatime ratime", (0, 0), (0, ATIME)),
+            ("ratime", (0, 0), (0, ATIME)),
             ("nodiratime rdiratime", (NODIRATIME, 0), (0, NODIRATIME)),
             ("rnoatime nosymfollow", (NOSYMFOLLOW, 0), (NOATIME, ATIME)),
             ("defaults sync silent iversion", (0, 0), (0, 0)),

@@ -8,6 +8,7 @@ use super::mount_label::Label;
 use super::mount_options::{self, Data, MountOptions, SourceLink};
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::{Attributes, Propagation, attr};
+use crate::sys::ns::Ns;
 use oci_spec::runtime::Mount;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,9 +19,10 @@ pub struct MountStep {
     pub destination: PathBuf,
     /// What.
     pub kind: MountKind,
-    /// Changes to the mount itself. Of a bind, attributes that no option names stay as the source has them,
-    /// which also keeps those that the kernel has locked. Of a new file system `set` is all there is.
+    /// Changes to the mount itself. Of a new file system `set` is all there is.
     pub attributes: Attributes,
+    /// What of them holds only where the kernel lets it.
+    pub implied: Implied,
     /// Changes to the mount and all mounts below it, made after those of `attributes`.
     pub recursive: Attributes,
     /// Propagation, to be set in this order, each for the mount or (`true`) for all mounts below it too.
@@ -39,6 +41,15 @@ impl MountStep {
         let tmpfs = matches!(&self.kind, MountKind::New { fs, .. } if fs == "tmpfs");
         tmpfs && self.attributes.set & attr::RDONLY != 0
     }
+}
+
+/// As soon as an option names any flag, a bind has exactly those that are named, as in runc; otherwise it keeps those of its source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Implied {
+    /// Bits of the attributes to clear that are only left out, not named: one that is locked stays.
+    pub clear: u64,
+    /// The source's flags are locked, because the container is in a user namespace.
+    pub locked: bool,
 }
 
 /// What is mounted.
@@ -121,14 +132,21 @@ fn step(
         return Err(Error::new(what).field(field));
     }
     let no_follow = options.no_follow.is_some();
-    let MountOptions { mut attributes, mut recursive, propagation, .. } = options;
+    let MountOptions { mut attributes, mut recursive, propagation, names_flags, .. } = options;
+    let mut implied = Implied::default();
+    if matches!(kind, MountKind::Bind { .. }) && names_flags {
+        let exact = mount_options::exactly(attributes);
+        implied.clear = exact.clear & !attributes.clear;
+        implied.locked = scope.owners.namespaces.contains(Ns::User);
+        attributes = exact;
+    }
     if matches!(kind, MountKind::New { .. }) {
         // Nothing is mounted below a new file system yet: what is recursive reaches the mount alone.
         mount_options::merge(&mut attributes, recursive);
         recursive = Attributes::default();
     }
     let field = field.to_owned();
-    Ok(MountStep { destination, kind, attributes, recursive, propagation, id_map, no_follow, field })
+    Ok(MountStep { destination, kind, attributes, implied, recursive, propagation, id_map, no_follow, field })
 }
 
 /// crun's options about symbolic links, where they have no meaning.

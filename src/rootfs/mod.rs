@@ -6,6 +6,7 @@
 
 mod attach;
 mod device;
+mod flags;
 mod fresh;
 mod graft;
 mod idmapped;

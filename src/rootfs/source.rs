@@ -1,5 +1,6 @@
 //! The objects that a container's tree is put together from, as detached mounts: opened while all paths are the host's own.
 
+use super::flags;
 use super::fresh::{self, Wanted, new_fs};
 use super::idmapped::UserNamespaces;
 use crate::error::{Context, Error, Result};
@@ -244,19 +245,14 @@ fn configure(
     has_submounts: bool,
 ) -> Result<()> {
     let field = || format!("{}.options", step.field);
-    let hint =
-        || "a mount that came from a more privileged mount namespace keeps its restrictions".to_owned();
-    let set = |attributes, propagation, recursive| {
-        mount::set_attributes(tree, attributes, propagation, recursive).hint(hint).field(field)
-    };
     if has_submounts && inherited.is_some() {
-        set(Attributes::default(), inherited, true)?;
-        set(step.attributes, None, false)?;
+        mount::set_attributes(tree, Attributes::default(), inherited, true).field(field)?;
+        flags::set(tree, step, None).field(field)?;
     } else {
-        set(step.attributes, inherited, false)?;
+        flags::set(tree, step, inherited).field(field)?;
     }
     if !step.recursive.is_empty() {
-        set(step.recursive, None, true)?;
+        mount::set_attributes(tree, step.recursive, None, true).hint(flags::hint).field(field)?;
     }
     set_propagation(tree, step)
 }

@@ -348,6 +348,27 @@ pub fn is_read_only(fd: BorrowedFd) -> Result<bool> {
     Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
+/// The attributes that a mount has, with `RDONLY` also if its file system is read-only: `f_flags` of
+/// [fstatfs(2)](https://man7.org/linux/man-pages/man2/fstatfs.2.html), or of fstatvfs(3).
+pub fn attributes(fd: BorrowedFd) -> Result<u64> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let flags = retry(|| rustix::fs::fstatvfs(fd)).called(|| format!("fstatvfs({})", shown(fd)))?.f_flag;
+    let pairs = [
+        (Flags::RDONLY, attr::RDONLY),
+        (Flags::NOSUID, attr::NOSUID),
+        (Flags::NODEV, attr::NODEV),
+        (Flags::NOEXEC, attr::NOEXEC),
+        (Flags::NOATIME, attr::NOATIME),
+        (Flags::NODIRATIME, attr::NODIRATIME),
+    ];
+    let mut bits =
+        pairs.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |bits, (_, bit)| bits | bit);
+    if !flags.intersects(Flags::NOATIME | Flags::RELATIME) {
+        bits |= attr::STRICTATIME;
+    }
+    Ok(bits)
+}
+
 /// `PROC_SUPER_MAGIC`
 pub const PROC_MAGIC: u64 = 0x9fa0;
 /// `SYSFS_MAGIC`

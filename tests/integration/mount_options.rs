@@ -192,33 +192,89 @@ fn recursive_options_work_on_a_fresh_file_system() {
     assert!(mount.has("ro") && mount.has("nosuid"), "{mount:?}");
 }
 
-// runc and crun lose them by their remount with mount(2), which sets all flags at once.
-#[test]
-fn a_bind_mount_keeps_the_flags_that_its_source_has() {
-    let flags = "nosuid,nodev,noexec,noatime";
-    let out = with_tree(flags, &[&["rbind", "ro"], &["rbind"], &["bind"]]);
-    for point in ["/m/0", "/m/0/sub", "/m/1", "/m/1/sub", "/m/2"] {
-        let mount = out.mount_at(point);
-        assert!(flags.split(',').all(|flag| mount.has(flag)), "{mount:?}");
+/// The flags that are named, those that the mount has then, and those that it has not.
+type FlagCase = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+fn check_flags(source: &str, cases: &[FlagCase], adjust: impl Fn(Bundle) -> Bundle) {
+    let b = Bundle::sh(MOUNTINFO).prelude(&tree_of_two(source));
+    let tree = b.io().join("tree").to_str().unwrap().to_owned();
+    let b = cases.iter().enumerate().fold(b, |b, (n, _)| b.directory(&format!("/m/{n}")));
+    let b = cases.iter().enumerate().fold(adjust(b), |b, (n, (options, ..))| {
+        b.mount(&format!("/m/{n}"), "bind", &tree, &[&["rbind"], *options].concat())
+    });
+    let out = b.run().ok();
+    for (n, (options, has, has_not)) in cases.iter().enumerate() {
+        let mount = out.mount_at(&format!("/m/{n}"));
+        assert!(has.iter().all(|flag| mount.has(flag)), "{options:?}: {mount:?}");
+        assert!(!has_not.iter().any(|flag| mount.has(flag)), "{options:?}: {mount:?}");
+        let below = out.mount_at(&format!("/m/{n}/sub"));
+        assert!(source.split(',').all(|flag| below.has(flag)), "{options:?} is for the top alone: {below:?}");
     }
-    assert!(out.mount_at("/m/0").has("ro"), "{out}");
 }
 
 #[test]
-fn in_a_user_namespace_locked_flags_stay_and_others_are_set() {
+fn a_bind_mount_has_the_flags_of_its_source_until_one_is_named() {
+    let cases: [FlagCase; 9] = [
+        (&[], &["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"], &[]),
+        (&["rprivate"], &["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"], &[]),
+        (&["rnosuid"], &["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"], &[]),
+        (&["ro"], &["ro", "noatime"], &["nosuid", "nodev", "noexec", "nosymfollow"]),
+        (&["rw"], &["rw", "noatime"], &["nosuid", "nodev", "noexec", "nosymfollow"]),
+        (&["dev", "nosuid"], &["rw", "nosuid", "noatime"], &["nodev", "noexec", "nosymfollow"]),
+        // As in mount(2), a mode that was not chosen can't be taken back.
+        (&["atime"], &["rw", "noatime"], &["nosuid", "nodev", "noexec", "nosymfollow"]),
+        (&["relatime"], &["rw", "relatime"], &["noatime", "nosuid"]),
+        (&["nodiratime"], &["rw", "relatime", "nodiratime"], &["noatime", "nosuid"]),
+    ];
+    check_flags("ro,nosuid,nodev,noexec,noatime,nosymfollow", &cases, |b| b);
+}
+
+#[test]
+fn in_a_user_namespace_the_flags_of_the_source_are_locked() {
     requires!(Need::UserNamespace);
-    let flags = "nosuid,nodev,noexec,noatime";
-    let b = Bundle::sh(MOUNTINFO).prelude(&tree_of_two(flags)).directory("/m/ro").directory("/m/rro");
-    let b = b.user_namespace();
-    let tree = b.io().join("tree").to_str().unwrap().to_owned();
-    let b =
-        b.mount("/m/ro", "bind", &tree, &["rbind", "ro"]).mount("/m/rro", "bind", &tree, &["rbind", "rro"]);
-    let out = b.run().ok();
-    for point in ["/m/ro", "/m/ro/sub", "/m/rro", "/m/rro/sub"] {
-        let mount = out.mount_at(point);
-        assert!(flags.split(',').all(|flag| mount.has(flag)), "{mount:?}");
-        assert_eq!(mount.has("ro"), point != "/m/ro/sub", "{mount:?}");
+    let cases: [FlagCase; 6] = [
+        (&[], &["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"], &[]),
+        (&["ro"], &["ro", "nosuid", "nodev", "noexec", "noatime"], &["nosymfollow"]),
+        (&["nosuid"], &["ro", "nosuid", "nodev", "noexec", "noatime"], &["nosymfollow"]),
+        (&["symfollow", "noatime"], &["ro", "nosuid", "nodev", "noexec", "noatime"], &["nosymfollow"]),
+        (&["rro"], &["ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"], &[]),
+        (&["ro", "atime"], &["ro", "nosuid", "nodev", "noexec", "noatime"], &["nosymfollow"]),
+    ];
+    check_flags("ro,nosuid,nodev,noexec,noatime,nosymfollow", &cases, |b| b.user_namespace());
+}
+
+#[test]
+fn in_a_user_namespace_a_locked_flag_can_not_be_taken_away() {
+    requires!(Need::UserNamespace);
+    for (source, option) in [
+        ("ro", "rw"),
+        ("nosuid", "suid"),
+        ("nodev", "dev"),
+        ("noexec", "exec"),
+        ("noatime", "relatime"),
+        ("relatime", "noatime"),
+    ] {
+        let b = Bundle::sh("echo begun").prelude(&tree_of_two(source)).directory("/m").user_namespace();
+        let tree = b.io().join("tree").to_str().unwrap().to_owned();
+        let b = b.mount("/m", "bind", &tree, &["rbind", option]);
+        let out = b.run();
+        assert!(!out.status.success() && !out.stdout.contains("begun"), "{option}: {out}");
+        assert!(out.stderr.contains(".options: ") && out.stderr.contains("operation not permitted"), "{out}");
     }
+}
+
+// Most callers name `rw` unasked.
+#[test]
+fn in_a_user_namespace_a_read_only_file_system_takes_rw() {
+    requires!(Need::UserNamespace);
+    let b =
+        Bundle::sh("cat /proc/self/mountinfo; cat /m/file; ! touch /m/new").directory("/m").user_namespace();
+    let source = b.io().join("source").to_str().unwrap().to_owned();
+    let prelude = "mkdir $BASE/io/source; mount -t tmpfs t $BASE/io/source; echo kept >$BASE/io/source/file;
+                   mount -o remount,ro $BASE/io/source; mount -o remount,bind,rw $BASE/io/source";
+    let out = b.prelude(prelude).mount("/m", "bind", &source, &["rbind", "rw"]).run().ok();
+    assert!(out.stdout.contains("\nkept\n"), "{out}");
+    assert!(out.mount_at("/m").fs_has("ro"), "{out}");
 }
 
 #[test]
