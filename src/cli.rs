@@ -94,8 +94,10 @@ pub enum CgroupManager {
     Disabled,
 }
 
-/// The commands.
+/// The commands. The definition of a command's options is only built when it is the one that was typed: to build all of them took
+/// half a million instructions, most of what a short command did.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Create a container, ready to be started
     Create(Create),
@@ -380,7 +382,12 @@ pub fn log_of(args: impl Iterator<Item = OsString>) -> (Option<PathBuf>, LogForm
 /// Long options may have a single dash (`-no-subreaper`), as callers that know runc's parser write them. Only what is the name of a
 /// long option is changed, and nothing after the container of `exec` and `ps`, where other programs' arguments begin.
 fn with_double_dashes(mut args: Vec<OsString>) -> Vec<OsString> {
-    let root = Cli::command();
+    // Hardly anybody does, and it takes the definition of the options to know.
+    if !args.iter().any(|arg| matches!(arg.as_encoded_bytes(), [b'-', second, _, ..] if *second != b'-')) {
+        return args;
+    }
+    let mut root = Cli::command();
+    root.build();
     let mut command = &root;
     let mut i = 1;
     while let Some(arg) = args.get(i).and_then(|arg| arg.to_str()).map(str::to_owned) {
