@@ -182,11 +182,11 @@ pub struct ExecCpuAffinity {
 }
 
 impl Spec {
-    /// Reads `config.json` of a bundle.
-    pub fn read(bundle: &Path) -> Result<Spec> {
+    /// Reads `config.json` of a bundle; returns what it says and the file itself.
+    pub fn read(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
         let json = read_file(&bundle.join("config.json"))
             .hint(|| "a bundle is a directory with a config.json in it; `orlop spec` writes one".into())?;
-        Spec::parse(&json).doing(|| "config.json".into())
+        Ok((Spec::parse(&json).doing(|| "config.json".into())?, json))
     }
 
     /// Parses the content of a config.json and checks that its version is one that this runtime knows.
@@ -231,15 +231,6 @@ impl Process {
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let json = read_file(path)?;
     from_json(&json).doing(|| path.display().to_string())
-}
-
-/// Parses nothing but the hooks of a config.json.
-pub fn parse_hooks(json: &[u8]) -> Result<Option<Hooks>> {
-    #[derive(Deserialize)]
-    struct Holder {
-        hooks: Option<Hooks>,
-    }
-    from_json(json).map(|holder: Holder| holder.hooks)
 }
 
 /// Reads the file of `mounts add` and `mounts remove`: an array like `mounts` of config.json, or an object that holds one, such as

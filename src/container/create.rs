@@ -18,7 +18,7 @@ use crate::sys::{file, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// The copy of config.json in the state directory, from which later commands take hooks and what `exec` inherits.
+/// The copy of config.json in the state directory, from which later commands take what `exec` inherits, limits and mounts.
 pub const CONFIG: &str = "config.json";
 
 /// What the caller asked for.
@@ -67,7 +67,7 @@ pub struct Created {
 /// Creates a container.
 pub fn create(options: &CreateOptions) -> Result<Created> {
     let bundle = file::real_dir(&options.bundle).doing(|| format!("bundle {}", options.bundle.display()))?;
-    let spec = Spec::read(&bundle)?;
+    let (spec, config) = Spec::read(&bundle)?;
     let host = Host::probe()?;
     let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };
     let mut plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;
@@ -86,7 +86,6 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     state.rdt = plan.rdt.as_ref().map(Rdt::locate).transpose()?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.create_record(&state)?;
-    let config = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
     file::create_at(dir.fd(), CONFIG, &config)?;
     if notify_socket().is_some() {
         file::make_dir(dir.fd(), Path::new(notify::DIR), 0o755)?;

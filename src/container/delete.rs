@@ -5,7 +5,7 @@ use super::{Container, StateDir, Status, check_id};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::plan::hooks::Hook;
+use crate::plan::hooks::{Hook, Hooks};
 use crate::process::hooks::{self, HookState};
 use crate::rdt::Rdt;
 use crate::sys::file::{self, Interest};
@@ -55,7 +55,7 @@ impl Container {
             return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
         }
         self.end()?;
-        if let Ok(hooks) = self.hooks() {
+        if let Ok(hooks) = Hooks::new(self.state.hooks.as_ref()) {
             run_poststop(&hooks.poststop, &hook_state(&self.state));
         }
         self.dir.remove()

@@ -22,8 +22,7 @@ pub use state::{InitProcess, State, Status};
 
 use crate::error::{Context, Error, Result};
 use crate::host;
-use crate::plan::hooks::Hooks;
-use crate::spec::{self, Spec};
+use crate::spec::Spec;
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -104,14 +103,9 @@ impl Container {
         Ok(containers)
     }
 
-    /// What config.json said when the container was created.
+    /// What config.json said when the container was created, and what has been changed since.
     pub fn spec(&self) -> Result<Spec> {
         Spec::parse(&self.config()?)
-    }
-
-    /// Its hooks alone: the rest, mostly a seccomp profile, is passed over.
-    fn hooks(&self) -> Result<Hooks> {
-        Hooks::new(spec::parse_hooks(&self.config()?)?.as_ref())
     }
 
     fn config(&self) -> Result<Vec<u8>> {

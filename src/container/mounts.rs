@@ -21,14 +21,14 @@ use std::path::PathBuf;
 /// Adds mounts: all of them, or none. They are on record like those of config.json from then on.
 pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
     container.dir.lock()?;
-    let mut spec = container.spec()?;
+    let before = container.config()?;
+    let mut spec = Spec::parse(&before)?;
     let host = Host::probe()?;
     let steps = plan(container, &spec, given, &host)?;
     steps.iter().try_for_each(check)?;
     let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let (propagation, _) = rootfs::root_propagation(propagation.unwrap_or_default())?;
     let others = others(&spec, &plan(container, &spec, &spec.mounts, &host)?)?;
-    let before = bytes(&spec)?;
     spec.mounts.extend_from_slice(given);
     // The record comes first, so that what is mounted can be taken away.
     save(container, &bytes(&spec)?)?;

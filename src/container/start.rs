@@ -4,6 +4,7 @@ use super::create::{hook_state, notify_socket};
 use super::{Container, Status};
 use crate::error::{Context, Error, Result};
 use crate::log;
+use crate::plan::hooks::Hooks;
 use crate::process::notify::Notify;
 use crate::process::{hooks, start};
 use crate::sys::{pidfd, signal};
@@ -31,7 +32,7 @@ impl Container {
         };
         start::start(self.dir.fd(), init.as_fd())?;
         log::line(log::Level::Debug, "the program has begun");
-        let poststart = self.hooks()?.poststart;
+        let poststart = Hooks::new(self.state.hooks.as_ref())?.poststart;
         if !poststart.is_empty() {
             let pid = self.state.init.map_or(0, |init| init.pid);
             let ran = hooks::run(&poststart, &hook_state(&self.state).json("running", pid));

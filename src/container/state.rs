@@ -8,6 +8,7 @@ use crate::rdt::Rdt;
 use crate::spec::Spec;
 use crate::sys::ns::NsSet;
 use crate::sys::{Errno, file, pidfd, proc};
+use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,6 +40,9 @@ pub struct State {
     pub owner: u32,
     /// Annotations of config.json.
     pub annotations: BTreeMap<String, String>,
+    /// Hooks of config.json. `start` and `delete` so need nothing else of that file, most of which is a seccomp profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
     /// Its first process; absent while the container is being created.
     pub init: Option<InitProcess>,
     /// Its cgroup.
@@ -136,6 +140,7 @@ impl State {
             created: crate::time::now_rfc3339(),
             owner,
             annotations: spec.annotations.clone(),
+            hooks: spec.hooks.clone(),
             init: None,
             cgroup,
             rdt: None,
