@@ -63,7 +63,7 @@ fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Res
     let namespaces = Namespaces::new(linux)?;
     let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
     let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
-    let scope = Scope { bundle: &container.state.bundle, owners, label };
+    let scope = Scope { bundle: &container.state.bundle, root: None, owners, label };
     let mut warnings = Vec::new();
     let steps = mounts::plan(given, scope, &mut warnings)?;
     warnings.iter().for_each(|warning| log::line(log::Level::Warning, warning));

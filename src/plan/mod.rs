@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod mount_idmap;
 pub mod mount_label;
 pub mod mount_options;
+mod mount_root;
 pub mod mounts;
 pub mod namespaces;
 pub mod net;
@@ -131,7 +132,8 @@ impl Plan {
         let in_userns = host.in_userns || namespaces.contains(Ns::User);
         let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
         let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
-        let scope = Scope { bundle: &options.bundle, owners, label };
+        let root = Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?;
+        let scope = Scope { bundle: &options.bundle, root: Some(&root.path), owners, label };
         let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
@@ -151,7 +153,7 @@ impl Plan {
         cgroup.owner =
             cgroup_owner(&namespaces, &mounts, process.uid, layout).filter(|uid| *uid != host.euid);
         Ok(Plan {
-            root: Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?,
+            root,
             devices: rootfs::devices(
                 linux.devices().as_deref().unwrap_or_default(),
                 dev_is_hosts,
@@ -243,6 +245,7 @@ fn notify(directory: &Path) -> MountStep {
             recursive: false,
             link: SourceLink::Followed,
             procfs: false,
+            within: None,
         },
         attributes: Attributes { set, clear: 0 },
         implied: Implied::default(),

@@ -21,6 +21,11 @@ pub enum FromInit {
     },
     /// It is in its namespaces: it is time to move network devices in.
     Entered,
+    /// A mount of something that was in the container already is to be id-mapped; it comes along.
+    Unmapped {
+        /// Its place among the mounts of the plan.
+        mount: usize,
+    },
     /// The root is in place: it is time for the prestart and createRuntime hooks.
     RunHooks,
     /// Init itself runs hooks now, which may take as long as they like.
@@ -40,6 +45,8 @@ pub enum ToInit {
     Go,
     /// The network devices are there.
     DevicesMoved,
+    /// The mount is id-mapped.
+    Mapped,
     /// The hooks have run.
     HooksDone,
     /// The container is on record: init outlives its creator from here on.
@@ -51,6 +58,7 @@ impl ToInit {
         match self {
             ToInit::Go => b'g',
             ToInit::DevicesMoved => b'd',
+            ToInit::Mapped => b'm',
             ToInit::HooksDone => b'h',
             ToInit::Kept => b'k',
         }

@@ -192,7 +192,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         joins,
         doors,
         sources,
-        users,
+        users: &users,
         files,
         cgroup: tree,
         console,
@@ -236,7 +236,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     equip(plan, host, pid)?;
     rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     channel.send(ToInit::Go)?;
-    let devices = converse(&channel, pid, &process, plan, hook_state)?;
+    let devices = converse(&channel, pid, &process, plan, &users, hook_state)?;
     Ok(NewInit { pid, process, devices, groups, held: Held { channel, _entrance: entrance } })
 }
 
@@ -403,6 +403,7 @@ fn converse(
     pid: i32,
     process: &Doomed,
     plan: &Plan,
+    users: &UserNamespaces,
     hook_state: &HookState,
 ) -> Result<Option<Moved>> {
     let mut devices = None;
@@ -413,6 +414,12 @@ fn converse(
                 let namespace = format!("/proc/{pid}/ns/net");
                 devices = Some(net::move_in(&plan.net_devices, Path::new(&namespace))?);
                 channel.send(ToInit::DevicesMoved)?;
+            }
+            Some((FromInit::Unmapped { mount }, trees)) => {
+                for (step, tree) in plan.mounts.get(mount).into_iter().zip(trees) {
+                    users.apply(tree.as_fd(), step)?;
+                }
+                channel.send(ToInit::Mapped)?;
             }
             Some((FromInit::RunHooks, _)) => {
                 // "The prestart hooks MUST be called after the start operation is called but before the user-specified program command is

@@ -36,7 +36,7 @@ pub struct Init<'a> {
     /// Room for many mounts.
     pub files: Option<process::ManyFiles>,
     /// What translates the owners of id-mapped mounts.
-    pub users: UserNamespaces,
+    pub users: &'a UserNamespaces,
     pub cgroup: CgroupTree,
     /// Where the master of the terminal goes.
     pub console: Option<OwnedFd>,
@@ -135,18 +135,18 @@ impl<'a> Init<'a> {
         process::set_umask(0);
         let mut sources = match self.sources.take() {
             Some(sources) => sources,
-            None => Sources::open_host(plan, &self.cgroup, &self.users, true)?,
+            None => Sources::open_host(plan, &self.cgroup, self.users, true)?,
         };
         sources.open_new(plan)?;
         let mut rootfs = Rootfs::attach(plan, sources)?;
         if rootfs::runs_hooks_before_pivot(plan) {
-            rootfs.populate()?;
+            rootfs.populate(|i, tree| self.map_owners(i, tree))?;
             self.files = None;
             self.run_hooks_before_pivot(&rootfs)?;
             rootfs.pivot()?;
         } else {
             rootfs.pivot()?;
-            rootfs.populate()?;
+            rootfs.populate(|i, tree| self.map_owners(i, tree))?;
             self.files = None;
         }
         let terminal = if plan.process.terminal { Some(self.open_terminal(&rootfs)?) } else { None };
@@ -164,6 +164,15 @@ impl<'a> Init<'a> {
         rootfs.make_cwd(&plan.process.cwd).field(|| "process.cwd".into())?;
         rootfs.seal()?;
         Ok(terminal)
+    }
+
+    /// Has the creator map the owners of a mount that was made here: a user namespace has no right over the host's file systems.
+    fn map_owners(&self, index: usize, tree: BorrowedFd) -> Result<()> {
+        if self.plan.mounts.get(index).is_none_or(|step| step.id_map.is_none()) {
+            return Ok(());
+        }
+        self.channel.send(&FromInit::Unmapped { mount: index }, &[tree])?;
+        self.channel.wait_for(ToInit::Mapped)
     }
 
     fn run_hooks_before_pivot(&self, rootfs: &Rootfs) -> Result<()> {

@@ -41,7 +41,9 @@ pub fn put<'a>(root: BorrowedFd, step: &'a MountStep, source: Source) -> Result<
         Source::Hierarchies { tmpfs: Some(tmpfs), dirs, links } => {
             put_hierarchies(root, step, tmpfs, dirs, &links).map(|()| None).field(|| step.field.clone())
         }
-        Source::Hierarchies { tmpfs: None, .. } | Source::Nothing => change(root, step).map(|()| None),
+        Source::Hierarchies { tmpfs: None, .. } | Source::Within(_) | Source::Nothing => {
+            change(root, step).map(|()| None)
+        }
     }
 }
 

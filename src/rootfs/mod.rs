@@ -5,6 +5,7 @@
 //! confined to the root. From there on no path leads to the host.
 
 mod attach;
+mod bind;
 mod device;
 mod flags;
 mod fresh;
@@ -83,9 +84,16 @@ impl<'a> Rootfs<'a> {
         Ok(mount::detach_here()?)
     }
 
-    /// Puts the mounts, devices and links into place.
-    pub fn populate(&mut self) -> Result<()> {
-        for (step, source) in self.plan.mounts.iter().zip(self.mounts.drain(..)) {
+    /// Puts the mounts, devices and links into place. `map_owners` maps a detached mount as the mount of this index says, for those that
+    /// could not be opened before.
+    pub fn populate(&mut self, map_owners: impl Fn(usize, BorrowedFd) -> Result<()>) -> Result<()> {
+        for (i, (step, source)) in self.plan.mounts.iter().zip(self.mounts.drain(..)).enumerate() {
+            let source = match source {
+                Source::Within(inherited) => {
+                    bind::open_within(self.root.as_fd(), step, inherited, |tree| map_owners(i, tree))?
+                }
+                opened => opened,
+            };
             self.unsealed.extend(attach::put(self.root.as_fd(), step, source)?);
         }
         let mut places = Places::inside(self.root.as_fd());

@@ -38,6 +38,7 @@ mod mount_propagation;
 mod mounts;
 mod mounts_change;
 mod mounts_fresh;
+mod mounts_within;
 mod namespaces;
 mod net_devices;
 mod numbers;
