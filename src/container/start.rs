@@ -1,7 +1,7 @@
 //! `start`: the program begins.
 
+use super::Container;
 use super::create::{hook_state, notify_socket};
-use super::{Container, Status};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::hooks::Hooks;
@@ -15,22 +15,19 @@ impl Container {
     /// which the container will say that it is ready.
     pub fn start(&self) -> Result<Option<Notify>> {
         self.dir.lock()?;
-        match self.status()? {
-            Status::Created => {}
-            Status::Stopped => return Err(Error::new("cannot start a container that has stopped")),
-            Status::Paused => {
-                return Err(Error::new("cannot start a paused container").hint("resume it first"));
-            }
-            Status::Creating => return Err(Error::new("the container is still being created")),
-            Status::Running => return Err(Error::new("cannot start an already running container")),
+        // With the lock in hand there is no creator any more.
+        let stopped = || Error::new("cannot start a container that has stopped");
+        let init = self.state.open_init()?.ok_or_else(stopped)?;
+        if self.state.cgroup.frozen()? {
+            return Err(Error::new("cannot start a paused container").hint("resume it first"));
         }
-        let init =
-            self.state.open_init()?.ok_or_else(|| Error::new("cannot start a container that has stopped"))?;
+        let running = || Error::new("cannot start an already running container");
+        let socket = start::connect(self.dir.fd())?.ok_or_else(running)?;
         let notify = match notify_socket() {
             Some(to) => Some(Notify::listen(self.dir.fd(), to)?),
             None => None,
         };
-        start::start(self.dir.fd(), init.as_fd())?;
+        start::start(socket, init.as_fd())?;
         log::line(log::Level::Debug, "the program has begun");
         let poststart = Hooks::new(self.state.hooks.as_ref())?.poststart;
         if !poststart.is_empty() {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The name of the record in the state directory.
 pub const FILE: &str = "state.json";
@@ -116,8 +117,13 @@ impl Status {
 }
 
 /// The kernel's random name for the time since it was booted ([random(4)](https://man7.org/linux/man-pages/man4/random.4.html)).
-pub fn boot_id() -> Result<String> {
-    Ok(file::read_proc("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+pub fn boot_id() -> Result<&'static str> {
+    static READ: OnceLock<String> = OnceLock::new();
+    if let Some(id) = READ.get() {
+        return Ok(id);
+    }
+    let read = file::read_proc("/proc/sys/kernel/random/boot_id")?;
+    Ok(READ.get_or_init(|| read.trim().to_owned()))
 }
 
 impl State {
@@ -132,7 +138,7 @@ impl State {
     ) -> Result<Self> {
         Ok(State {
             version: VERSION,
-            boot_id: boot_id()?,
+            boot_id: boot_id()?.to_owned(),
             oci_version: spec.oci_version.clone(),
             id: id.to_owned(),
             bundle: bundle.to_owned(),

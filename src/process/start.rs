@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::sys::file::{self, Interest};
-use crate::sys::{CallError, Errno, socket};
+use crate::sys::{self, CallError, Errno, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -22,18 +22,25 @@ pub fn listen(state_dir: BorrowedFd) -> Result<OwnedFd> {
 
 /// Whether init still waits to be started.
 pub fn is_waiting(state_dir: BorrowedFd) -> Result<bool> {
-    match socket::connect_at(state_dir, SOCKET) {
+    match connect(state_dir) {
         // EAGAIN: more than it takes at once have come to look, while it is frozen.
-        Ok(_) | Err(CallError { errno: Errno::EAGAIN, .. }) => Ok(true),
-        Err(CallError { errno: Errno::ECONNREFUSED | Errno::ENOENT, .. }) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(CallError { errno: Errno::EAGAIN, .. }) => Ok(true),
+        other => Ok(other?.is_some()),
+    }
+}
+
+/// A connection to init, if it still waits to be started.
+pub fn connect(state_dir: BorrowedFd) -> sys::Result<Option<OwnedFd>> {
+    match socket::connect_at(state_dir, SOCKET) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(CallError { errno: Errno::ECONNREFUSED | Errno::ENOENT, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// Lets init go on, and waits until it has executed the program. That may take as long as the startContainer hooks do; the end of init,
 /// whose pidfd is given, is noticed.
-pub fn start(state_dir: BorrowedFd, init: BorrowedFd) -> Result<()> {
-    let socket = socket::connect_at(state_dir, SOCKET)?;
+pub fn start(socket: OwnedFd, init: BorrowedFd) -> Result<()> {
     socket::send(socket.as_fd(), WORD, &[])?;
     // The kernel looks at them in this order: if init has executed the program and ended, the socket is seen to be closed.
     let ready = file::poll(&[(init, Interest::Read), (socket.as_fd(), Interest::Read)], None)?;
