@@ -75,9 +75,12 @@ impl<'a> Init<'a> {
         self.doors.map_or(Ok(()), Doors::enter)?;
         self.enter_namespaces()?;
         process::new_session()?;
-        // While the host's tree is in sight: it belongs to the namespaces of the container all the same.
-        let labelled = self.plan.process.is_labelled();
-        let proc = if labelled || !self.plan.sysctl.is_empty() { Some(Proc::open()?) } else { None };
+        // While the host's tree is in sight. What is written to belongs to the namespaces of the writer, whichever procfs it is.
+        let proc = match self.plan.process.is_labelled() || !self.plan.sysctl.is_empty() {
+            true if self.plan.namespaces.new.has(Ns::Mount) => Some(Proc::open_hosts()?),
+            true => Some(Proc::open()?),
+            false => None,
+        };
         program::join_keyring(&self.plan.process, proc.as_ref())?;
         if self.plan.namespaces.new.has(Ns::Network) {
             net::loopback_up()?;

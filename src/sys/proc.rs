@@ -22,6 +22,18 @@ impl Proc {
         }
     }
 
+    /// The host's procfs, for a process that stands in the host's tree; where something is mounted over its sysctls, as in a container,
+    /// a private one. That is as good, but to close it the kernel takes a mount away and so waits for an RCU grace period: more than a
+    /// millisecond on a busy machine.
+    pub fn open_hosts() -> Result<Self> {
+        match Self::open_mounted() {
+            Ok(hosts) if path::open_beneath(hosts.0.as_fd(), Path::new("sys"), OFlags::PATH).is_ok() => {
+                Ok(hosts)
+            }
+            _ => Self::open(),
+        }
+    }
+
     /// The `/proc` of the process's root, checked to be the root of a procfs.
     pub fn open_mounted() -> Result<Self> {
         let fd = file::open_dir(Path::new("/proc"))?;
