@@ -294,7 +294,10 @@ fn parse<T: DeserializeOwned>(json: &[u8], shape: Shape) -> Result<T> {
         }
     };
     match shape::misplaced_array(json, shape) {
-        Some(at) => Err(wrong("an array where an object is expected".into(), Some(at))),
+        Some(at) => {
+            let (line, column) = path::line_and_column(json, at);
+            Err(wrong(format!("an array where none is expected at line {line} column {column}"), Some(at)))
+        }
         None => serde_json::from_slice(json)
             .map_err(|error| wrong(error.to_string(), path::index(json, error.line(), error.column()))),
     }
@@ -381,7 +384,7 @@ mod tests {
     #[test]
     fn an_array_is_no_object() {
         let members = from_json::<Scheduler>(br#" ["SCHED_OTHER", 1, 0, [], 0, 0, 0]"#).unwrap_err();
-        assert_eq!(members.to_string(), "an array where an object is expected");
+        assert_eq!(members.to_string(), "an array where none is expected at line 1 column 2");
     }
 
     #[test]

@@ -315,7 +315,7 @@ fn no_array_is_taken_for_an_object() {
         let path = path.trim_start_matches('.');
         let said = format!("config.json: {path}{}", if path.is_empty() { "" } else { ": " });
         // The second is serde's, of what is a map to it.
-        let words = ["an array where an object is expected", "invalid type: sequence, expected a map"];
+        let words = ["an array where none is expected at line 1", "invalid type: sequence, expected a map"];
         assert!(words.iter().any(|word| stderr.contains(&format!("{said}{word}"))), "{pointer}: {stderr}");
     }
     std::fs::remove_dir_all(&bundle).unwrap();

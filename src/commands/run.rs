@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// Runs a container; attached, it takes over the exit code of its first process.
 pub fn run(global: &Global, root: PathBuf, args: Run) -> Result<u8> {
+    let pid_file = args.create.pid_file.clone();
     let created = container::create(&options(global, root, args.create, args.detach)?)?;
     let container = created.container;
     // What was started here is ended here, whatever goes wrong.
@@ -28,8 +29,9 @@ pub fn run(global: &Global, root: PathBuf, args: Run) -> Result<u8> {
             Ok(exit.code())
         }
         Err(error) => {
-            // The first error is the one to report.
+            // The first error is the one to report. The pid is nobody's any more.
             let _ = container.remove_forced();
+            let _ = pid_file.map(std::fs::remove_file);
             Err(error)
         }
     }

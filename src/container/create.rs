@@ -80,7 +80,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         log::line(log::Level::Warning, warning);
     }
     let dir = StateDir::create(&options.root, &options.id)?;
-    let mut undo = Undo { dir: &dir, kept: false };
+    let mut undo = Undo { dir: &dir, pid_file: None, kept: false };
     let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
     let mut state = State::new(&options.id, &bundle, &spec, &plan, cgroup.clone(), host.euid)?;
     state.rdt = plan.rdt.as_ref().map(Rdt::locate).transpose()?;
@@ -114,11 +114,12 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     log::line(log::Level::Debug, &format!("init is process {}", new_init.pid));
     state.init = Some(InitProcess::of(new_init.pid)?);
     dir.save(&state)?;
-    if let Some(path) = &options.pid_file {
-        write_pid_file(path, new_init.pid)?;
-    }
     if let Some(path) = &options.pidfd_socket {
         send_pidfd(path, new_init.pidfd()?)?;
+    }
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, new_init.pid)?;
+        undo.pid_file = Some(path);
     }
     let (init, held) = new_init.keep()?;
     undo.kept = true;
@@ -190,9 +191,10 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     file::replace_at(dir.as_fd(), name, pid.to_string().as_bytes(), 0o644).doing(doing)
 }
 
-/// Removes the state directory of a container that did not come about.
+/// Removes the state directory of a container that did not come about, and the file with a pid that is nobody's any more.
 struct Undo<'a> {
     dir: &'a StateDir,
+    pid_file: Option<&'a Path>,
     kept: bool,
 }
 
@@ -201,6 +203,7 @@ impl Drop for Undo<'_> {
         if !self.kept {
             // The error that led here is the one to report.
             let _ = self.dir.remove();
+            let _ = self.pid_file.map(std::fs::remove_file);
         }
     }
 }

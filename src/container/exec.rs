@@ -99,15 +99,12 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
     attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
 }
 
-/// Tells the caller which process it is, in the ways that were asked for.
+/// Tells the caller which process it is, in the ways that were asked for. The file comes last: after a failure there is none.
 fn announce(options: &ExecOptions, pid: i32, process: BorrowedFd) -> Result<()> {
-    if let Some(path) = &options.pid_file {
-        write_pid_file(path, pid)?;
+    if let Some(path) = &options.pidfd_socket {
+        send_pidfd(path, process)?;
     }
-    match &options.pidfd_socket {
-        Some(path) => send_pidfd(path, process),
-        None => Ok(()),
-    }
+    options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid))
 }
 
 fn plan_options(container: &Container, options: &ExecOptions) -> plan::Options {

@@ -128,11 +128,18 @@ impl StateDir {
             Errno::EEXIST => Error::new("container with given ID already exists"),
             _ => Error::from(error),
         })?;
-        let dir = StateDir { fd: file::open_dir_at(root_fd.as_fd(), Path::new(id))?, path: root.join(id) };
-        if !file::try_lock(dir.fd())? {
-            return Err(Error::new("another command holds the new container's lock"));
+        let path = root.join(id);
+        let lock = || match file::open_dir_at(root_fd.as_fd(), Path::new(id))? {
+            fd if file::try_lock(fd.as_fd())? => Ok(fd),
+            _ => Err(Error::new("another command holds the new container's lock")),
+        };
+        match lock() {
+            Ok(fd) => Ok(StateDir { fd, path }),
+            Err(error) => {
+                let _ = std::fs::remove_dir(path);
+                Err(error)
+            }
         }
-        Ok(dir)
     }
 
     fn open(root: &Path, id: &str) -> Result<Self> {
@@ -198,7 +205,8 @@ impl StateDir {
             Err(Errno::ENOENT) => return Ok(()),
             other => other.map_err(failed)?,
         };
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(error.into()))?;
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             match entry.file_name().to_str() {
                 Some(state::FILE) => {}

@@ -10,6 +10,13 @@ pub fn index(json: &[u8], line: usize, column: usize) -> Option<usize> {
     lines.map(<[u8]>::len).sum::<usize>().checked_add(column)
 }
 
+/// The line and the column of the byte at an index, as serde_json counts them.
+pub fn line_and_column(json: &[u8], at: usize) -> (usize, usize) {
+    let before = &json[..at.min(json.len())];
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+    (1 + before.iter().filter(|byte| **byte == b'\n').count(), 1 + column)
+}
+
 /// The path of the innermost value that the byte before `end` is part of; `None` for the outermost one, and where the text isn't JSON up
 /// to there.
 pub fn at(json: &[u8], end: usize) -> Option<String> {
@@ -113,6 +120,7 @@ mod tests {
         let lines = b"{\n\"a\":\n 7";
         let end = super::index(lines, 3, 2).unwrap();
         assert_eq!((end, super::at(lines, end).as_deref()), (lines.len(), Some("a")));
+        assert_eq!(super::line_and_column(lines, end - 1), (3, 2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Files and descriptors.
 
 use super::{Called, Errno, Result, retry};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -113,12 +113,24 @@ pub fn create_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
 /// new one. Nothing is synced to a disk: what is written this way has a meaning only until the next boot.
 pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8], mode: u32) -> Result<()> {
     let temporary = format!(".{name}.new");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)))
-        .called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
-    write_all(fd, content)?;
-    rustix::fs::renameat(dir, &temporary, dir, name)
-        .called(|| format!("renameat({}, {temporary:?}, {name:?})", shown(dir)))
+    // Never a file that is there: its owner could write what others believe to be ours.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)));
+    let remove = || rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
+    let opened = match open() {
+        // Of somebody who was killed.
+        Err(Errno::EEXIST) => remove().map_err(Errno::from).and_then(|()| open()),
+        opened => opened,
+    };
+    let fd = opened.called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
+    let replaced = write_all(fd, content).and_then(|()| {
+        rustix::fs::renameat(dir, &temporary, dir, name)
+            .called(|| format!("renameat({}, {temporary:?}, {name:?})", shown(dir)))
+    });
+    replaced.inspect_err(|_| {
+        // The error to report is the one that led here.
+        let _ = remove();
+    })
 }
 
 /// Writes all of `content`.

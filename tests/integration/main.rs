@@ -26,6 +26,7 @@ mod cgroup_v2;
 mod cli;
 mod events;
 mod exec;
+mod faults;
 mod harness;
 mod hooks;
 mod kill_storm;

@@ -1,0 +1,163 @@
+//! Faults of the host in the middle of things: no room, no descriptors, calls that fail. One line says so, and nothing is left.
+
+use crate::harness::{Bundle, Need, Output, View, place_of, requires};
+use std::fs;
+use std::process::Command;
+
+/// A bundle whose commands have a file system of their own at `$BASE/PLACE`, with these options of mount(8), which the script fills.
+/// What is in it afterwards is printed.
+fn with_small(place: &str, options: &str, fill: &str) -> Bundle {
+    let script = format!(
+        "cd $BASE\nmkdir -p {place}\nmount -t tmpfs -o mode=700,{options} t {place}\n{fill}\n\
+         \"$@\" && code=0 || code=$?\nls -A {place}\nexit $code"
+    );
+    Bundle::new().prelude(&script)
+}
+
+/// Without room for the directory, the record, the copy of config.json, the socket; and one that can't be written at all.
+#[test]
+fn a_state_root_that_takes_nothing() {
+    requires!(Need::Root);
+    for (options, errno) in [
+        ("nr_inodes=1", "ENOSPC"),
+        ("nr_inodes=2", "ENOSPC"),
+        ("nr_inodes=3", "ENOSPC"),
+        ("nr_inodes=4", "ENOSPC"),
+        ("size=4k", "ENOSPC"),
+        ("ro", "EROFS"),
+    ] {
+        let b = with_small("state", options, ":");
+        let out = b.create().fails(1, &[errno]).one_line();
+        assert_eq!(out.stdout, "", "{options}");
+        b.assert_nothing_left();
+    }
+}
+
+/// What a command can't record doesn't come about, and the record is as it was.
+#[test]
+fn a_state_root_that_has_filled_up() {
+    requires!(Need::Root, Need::Controller("pids"));
+    let b = Bundle::idle();
+    let script = "cd $BASE\nmkdir state\nmount -t tmpfs -o mode=700,size=64k t state\n\"$@\" >/dev/null\n\
+         cp state/$ID/config.json before\nhead -c 64k /dev/zero > state/full || :\n\
+         $1 --root state update --pids-limit 7 $ID && exit 9\n\
+         $1 --root state mounts add $ID io/mounts.json && exit 9\n\
+         cmp state/$ID/config.json before\nls -A state/$ID\n\
+         $1 --root state state $ID; echo\n$1 --root state delete --force $ID\nls -A state; exit";
+    let id = b.id.clone();
+    let b = b.runtime_env("ID", &id).prelude(script);
+    fs::write(b.io().join("mounts.json"), r#"[{"destination": "/added", "type": "tmpfs"}]"#).unwrap();
+    let out = b.create().ok();
+    assert_eq!(out.stderr.matches("ENOSPC").count(), 2, "{out}");
+    let lines = out.lines();
+    assert_eq!(lines[..3], ["config.json", "start", "state.json"], "{out}");
+    assert!(out.stdout.contains("\"created\"") && lines.last() == Some(&"full"), "{out}");
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_pid_file_is_whole_or_not_there() {
+    requires!(Need::Root);
+    for (options, fill, left) in
+        [("nr_inodes=1", ":", ""), ("size=4k", "head -c 4096 /dev/zero > pids/other", "other")]
+    {
+        let b = with_small("pids", options, fill);
+        let out = b.create_with(&["--pid-file", "pids/pid"]).fails(1, &["--pid-file", "ENOSPC"]).one_line();
+        assert_eq!(out.stdout.trim(), left);
+        b.assert_nothing_left();
+    }
+    // Another one's file in the place of the temporary one is not written to.
+    let b = Bundle::idle();
+    let (path, other) = (b.io().join("pid"), b.io().join(".pid.new"));
+    fs::write(&other, "").unwrap();
+    let held = fs::File::open(&other).unwrap();
+    b.create_with(&["--pid-file", path.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(&path).unwrap(), b.pid().to_string());
+    assert_eq!((held.metadata().unwrap().len(), other.exists()), (0, false));
+}
+
+#[test]
+fn a_pid_file_names_no_process_that_has_failed() {
+    let failing = |b: &Bundle, out: Output| {
+        out.fails(1, &[]).one_line();
+        assert!(!b.io().join("pid").exists());
+        b.assert_nothing_left();
+    };
+    let b = Bundle::new();
+    let pid_file = |b: &Bundle| b.io().join("pid").to_str().unwrap().to_owned();
+    failing(&b, b.create_with(&["--pid-file", &pid_file(&b), "--pidfd-socket", "/nonexistent"]));
+    let b = Bundle::new().hook("startContainer", "exit 1");
+    failing(&b, b.run_with(&["--pid-file", &pid_file(&b)]));
+    let b = Bundle::new().hook("startContainer", "exit 1");
+    failing(&b, b.run_with(&["--detach", "--pid-file", &pid_file(&b)]));
+    let b = Bundle::idle().up();
+    let options = ["--detach", "--pid-file", &pid_file(&b), "--pidfd-socket", "/nonexistent"];
+    b.exec_with(&options, &["sleep", "300"]).fails(255, &["--pidfd-socket"]).one_line();
+    assert!(!b.io().join("pid").exists());
+}
+
+#[test]
+fn few_descriptors() {
+    let mut enough = false;
+    for limit in 3..40 {
+        let b = Bundle::new().prelude(&format!("ulimit -n {limit}"));
+        let out = b.run();
+        if out.code() != 0 {
+            out.fails(1, &["EMFILE"]).one_line();
+            enough = false;
+        } else {
+            enough = true;
+        }
+        b.assert_nothing_left();
+    }
+    assert!(enough);
+}
+
+/// The caller's own cgroup has no room for a process. (Cgroup v2 takes init in elsewhere.)
+#[test]
+fn no_room_for_a_process() {
+    let Some(pids) = place_of("pids", View::from_env()).filter(|place| !place.v2) else {
+        eprintln!("skipped: needs the controller pids of cgroup v1");
+        return;
+    };
+    let b = Bundle::new();
+    let own = pids.path.join(format!("caller-{}", std::process::id()));
+    let own = own.to_str().unwrap();
+    let script = format!("mkdir {own}\necho 1 > {own}/pids.max\necho $$ > {own}/cgroup.procs");
+    let b = b.prelude(&script);
+    let out = b.run();
+    fs::remove_dir(own).unwrap();
+    out.fails(1, &["clone3", "EAGAIN"]).one_line();
+    b.assert_nothing_left();
+}
+
+/// Every call that creation makes fails once, in the creator and in init.
+#[test]
+fn calls_that_fail() {
+    requires!(Need::Root, Need::Program("strace"));
+    let calls = "openat openat2 open_tree move_mount mount_setattr fsopen fsconfig fsmount mkdirat mknodat symlinkat pivot_root \
+        umount2 fchdir socketpair socket bind listen clone3 sendmsg recvmsg renameat sethostname setgroups setresuid capset setsid \
+        keyctl prctl flock fstat poll memfd_create execveat close_range mkdir";
+    let mut failed = 0;
+    for call in calls.split_whitespace() {
+        for when in [1, 2] {
+            let b = Bundle::new();
+            b.write_config();
+            let inner = b.command(&b.with_bundle("run", &[]));
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-o"]).arg(b.io().join("strace")).env("BASE", b.base());
+            strace.args(["-e", &format!("inject={call}:error=ENOMEM:when={when}")]);
+            let out = b.spawn_command({
+                strace.arg(inner.get_program()).args(inner.get_args());
+                strace
+            });
+            let out = out.wait();
+            if out.code() != 0 {
+                out.fails(1, &["error"]).one_line();
+                failed += 1;
+            }
+            b.assert_nothing_left();
+        }
+    }
+    assert!(failed > 40, "{failed}");
+}
