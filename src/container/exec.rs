@@ -14,9 +14,9 @@ use crate::process::exec;
 use crate::spec::{self, Spec};
 use crate::sys::ns::Ns;
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::{signal, socket};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use crate::sys::{file, signal, socket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// What the caller asked for.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +77,10 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
         (None, Some(attached)) => attached.console_end()?,
         (None, None) => None,
     };
+    let root = match state.namespaces.has(Ns::Mount) {
+        true => None,
+        false => Some(root_of(init.pid, pidfd.as_fd())?),
+    };
     let entrance = state.cgroup.entrance(init.pid, &options.sub_cgroups)?;
     let (pid, process) = exec::exec(exec::Request {
         plan: &plan,
@@ -87,6 +91,7 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
         rdt: state.rdt.as_ref(),
         init: pidfd.as_fd(),
         namespaces: state.namespaces,
+        root,
         root_ids: state.root_ids,
         console,
     })?;
@@ -97,6 +102,13 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
         let _ = pidfd::wait(process.as_fd());
     })?;
     attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
+}
+
+/// The root of the process that a pidfd stands for: if that is there still, its id was not another's when the root was opened.
+fn root_of(pid: i32, process: BorrowedFd) -> Result<OwnedFd> {
+    let root = file::open_dir(Path::new(&format!("/proc/{pid}/root")))?;
+    pidfd::send_signal(process, 0).doing(|| "cannot exec in a stopped container".into())?;
+    Ok(root)
 }
 
 /// Tells the caller which process it is, in the ways that were asked for. The file comes last: after a failure there is none.

@@ -14,6 +14,7 @@ use crate::plan::rootfs;
 use crate::process::mounts::{self as process, Change};
 use crate::spec::Spec;
 use crate::sys::file;
+use crate::sys::ns::Ns;
 use oci_spec::runtime::Mount;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -110,6 +111,9 @@ fn change(
         (Status::Created | Status::Running | Status::Paused, Some(init)) => init,
         _ => return Err(Error::new(format!("the container is {}", status.name()))),
     };
+    if !state.namespaces.has(Ns::Mount) {
+        return Err(Error::new("the container has no mount namespace of its own"));
+    }
     process::change(&process::Request {
         steps,
         change,

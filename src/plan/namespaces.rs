@@ -103,12 +103,13 @@ impl Namespaces {
     /// the moment; not the time namespace, which only children of its maker are in; beside a new user
     /// namespace not the network namespace, whose files in /sys and /proc/sys would belong to ids that are
     /// not mapped yet; and beside a user namespace that init has yet to join none at all, as they have to
-    /// belong to that.
+    /// belong to that. A mount namespace in any case, if only for as long as the container's tree is put together.
     pub fn at_clone(&self) -> NsSet {
         if self.joins(Ns::User) && self.fork() == Fork::Direct {
             return NsSet::default();
         }
-        let set = self.new.without(Ns::Cgroup).without(Ns::Time);
+        let new = if self.contains(Ns::Mount) { self.new } else { self.new.with(Ns::Mount) };
+        let set = new.without(Ns::Cgroup).without(Ns::Time);
         if set.has(Ns::User) { set.without(Ns::Network) } else { set }
     }
 
@@ -187,11 +188,11 @@ fn kind(kind: LinuxNamespaceType) -> Ns {
     }
 }
 
-/// Without a mount namespace the container's mounts would be the host's.
+/// Without a mount namespace of its own a container ends up in the runtime's: nobody but its owner may go back there.
 fn check_mount(namespaces: &Namespaces) -> Result<()> {
-    match namespaces.contains(Ns::Mount) {
+    match namespaces.contains(Ns::Mount) || !namespaces.contains(Ns::User) {
         true => Ok(()),
-        false => Err(Error::new("no mount namespace: the container's mounts would change those of the host")
+        false => Err(Error::new("a user namespace without a mount namespace has no right to mount anything")
             .field("linux.namespaces")
             .hint("add {\"type\": \"mount\"}")),
     }
@@ -367,8 +368,8 @@ mod tests {
         let ids = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
         for (linux, text) in [
             (
-                json!({}),
-                "linux.namespaces: no mount namespace: the container's mounts would change those of the host (add {\"type\": \"mount\"})",
+                json!({"namespaces": [user]}),
+                "linux.namespaces: a user namespace without a mount namespace has no right to mount anything (add {\"type\": \"mount\"})",
             ),
             (json!({"namespaces": [mount, mount]}), "linux.namespaces[1].type: a second mount namespace"),
             (

@@ -167,6 +167,10 @@ pub fn create(request: Request) -> Result<NewInit> {
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
     let init_sees_host = !namespaces.contains(Ns::User) && !namespaces.joins(Ns::Mount);
+    let outer_mounts = match namespaces.contains(Ns::Mount) {
+        true => None,
+        false => Some(file::open_read(Path::new("/proc/self/ns/mnt"))?),
+    };
     // All mounts of the host are open before the first one is put into place.
     let files = process::ManyFiles::allow(plan.mounts.len() + plan.devices.len())
         .hint(|| "raise the hard limit of open files".into())
@@ -190,6 +194,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         listener,
         state_dir: state_dir.as_raw_fd().unsigned_abs(),
         joins,
+        outer_mounts,
         doors,
         sources,
         users: &users,

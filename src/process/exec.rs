@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub init: BorrowedFd<'a>,
     /// The namespaces that the container does not share with the runtime.
     pub namespaces: NsSet,
+    /// Its root, where it shares the mount namespace: to join the others does not lead there.
+    pub root: Option<OwnedFd>,
     /// The ids that own the container's user namespace, inside of it.
     pub root_ids: Option<(u32, u32)>,
     /// A socket that takes the master of its terminal.
@@ -138,9 +140,13 @@ fn enter(request: &Request, end: &InitEnd) -> Result<()> {
     request.entrance.doors.enter()?;
     let init = request.init;
     let mut needed = vec![end.as_fd(), init];
-    needed.extend(request.console.as_ref().map(AsFd::as_fd));
+    needed.extend([&request.console, &request.root].into_iter().flatten().map(AsFd::as_fd));
     file::close_others(request.plan.preserve_fds.saturating_add(3), &needed)?;
     ns::join(init, request.namespaces)?;
+    if let Some(root) = &request.root {
+        process::change_dir(root.as_fd())?;
+        process::chroot_here()?;
+    }
     match clone::clone3(NsSet::default(), None, true).map_err(no_room)? {
         Cloned::Parent(child) => {
             end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;

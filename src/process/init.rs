@@ -29,6 +29,8 @@ pub struct Init<'a> {
     pub state_dir: u32,
     /// The namespaces to join, in the order of the plan.
     pub joins: Vec<OwnedFd>,
+    /// The mount namespace that it goes back to, where it has none of its own.
+    pub outer_mounts: Option<OwnedFd>,
     /// The way into its cgroup, unless a relay has gone it already.
     pub doors: Option<&'a Doors>,
     /// The objects of the host, where init could not open them itself.
@@ -166,6 +168,9 @@ impl<'a> Init<'a> {
         }
         rootfs.make_cwd(&plan.process.cwd).field(|| "process.cwd".into())?;
         rootfs.seal()?;
+        if let Some(outer) = &self.outer_mounts {
+            rootfs::leave_with_root(outer.as_fd())?;
+        }
         Ok(terminal)
     }
 

@@ -22,6 +22,7 @@ pub use source::{CgroupTree, Sources};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::sys::mount::{self, Attributes, Propagation, attr};
+use crate::sys::ns::{self, Ns, NsSet};
 use crate::sys::path::{self, Places};
 use crate::sys::{file, process};
 use attach::Unsealed;
@@ -142,6 +143,20 @@ impl<'a> Rootfs<'a> {
         file::leave_open(self.root);
         Ok(())
     }
+}
+
+/// Leaves the mount namespace that the container's tree was made in for `outer`, the runtime's, and takes the tree along as the root of
+/// the process: a detached copy, which is nobody's mount and ends with the last process that has its root there.
+pub fn leave_with_root(outer: BorrowedFd) -> Result<()> {
+    let root = file::open_dir(Path::new("/"))?;
+    // An unbindable mount would not come along, and to a mount in no namespace nothing is propagated anyway.
+    mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Private), true)?;
+    let tree = mount::clone_fd(root.as_fd(), true)?;
+    ns::join(outer, NsSet::default().with(Ns::Mount)).field(|| "linux.namespaces".into())?;
+    process::change_dir(tree.as_fd())?;
+    process::chroot_here()?;
+    file::leave_open(tree);
+    Ok(())
 }
 
 /// Whether hooks have to find the mounts in place while the host's tree is still there.

@@ -55,8 +55,11 @@ fn namespaces() {
                 json!(kinds(&["mount", "pid", "uts", "pid"])),
                 &["linux.namespaces[3].type", "second pid"],
             ),
-            ("/linux/namespaces", json!(kinds(&["uts", "pid"])), &["linux.namespaces", "no mount namespace"]),
-            ("/linux/namespaces", json!([]), &["linux.namespaces", "no mount namespace"]),
+            (
+                "/linux/namespaces",
+                json!(kinds(&["uts", "user"])),
+                &["linux.namespaces", "without a mount namespace"],
+            ),
             ("/linux/namespaces", json!(kinds(&["mount", "pid"])), &["hostname", "no uts namespace"]),
             (
                 "/linux/namespaces",

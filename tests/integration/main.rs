@@ -29,6 +29,7 @@ mod exec;
 mod faults;
 mod harness;
 mod hooks;
+mod host_mounts;
 mod kill_storm;
 mod lifecycle;
 mod lsm;
