@@ -13,28 +13,63 @@ use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs;
 use crate::process::mounts::{self as process, Change};
 use crate::spec::Spec;
-use crate::sys::file;
 use crate::sys::ns::Ns;
+use crate::sys::{Errno, file};
 use oci_spec::runtime::Mount;
+use serde::Serialize;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Adds mounts: all of them, or none. They are on record like those of config.json from then on.
 pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
     container.dir.lock()?;
-    let before = container.config()?;
-    let mut spec = Spec::parse(&before)?;
+    let mut spec = container.spec()?;
     let host = Host::probe()?;
+    settle(container, &spec, &host)?;
     let steps = plan(container, &spec, given, &host)?;
     steps.iter().try_for_each(check)?;
     let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let (propagation, _) = rootfs::root_propagation(propagation.unwrap_or_default())?;
     let others = others(&spec, &plan(container, &spec, &spec.mounts, &host)?)?;
-    spec.mounts.extend_from_slice(given);
-    // The record comes first, so that what is mounted can be taken away.
-    save(container, &bytes(&spec)?)?;
-    let changed = change(container, &steps, Change::Add(propagation), &others, &host);
-    changed.or_else(|error| save(container, &before).and(Err(error)))
+    // Noted first, so that what a kill leaves can be taken away.
+    save(container, ADDING, &(spec.mounts.len(), given))?;
+    let changed = change(container, &steps, Change::Add(propagation), &others, &host).and_then(|()| {
+        spec.mounts.extend_from_slice(given);
+        save(container, CONFIG, &spec)
+            .or_else(|error| change(container, &steps, Change::Remove, &others, &host).and(Err(error)))
+    });
+    let forgotten = forget_adding(container);
+    changed.and(forgotten)
+}
+
+/// What is being added: how many mounts were on record before, and the mounts.
+const ADDING: &str = "mounts.json";
+
+/// Takes away what an `add` that was killed has mounted but not put on record.
+fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
+    let noted = match file::read_at(container.dir.fd(), ADDING, 16 << 20) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+        noted => noted?,
+    };
+    // The end of a record that is longer came after all mounts.
+    if let Ok((before, given)) = serde_json::from_slice::<(usize, Vec<Mount>)>(&noted)
+        && before == spec.mounts.len()
+    {
+        let recorded = plan(container, spec, &spec.mounts, host)?;
+        let others = others(spec, &recorded)?;
+        for step in plan(container, spec, &given, host)?.iter().rev() {
+            // If it isn't there, nothing is to be done; if another one is, on which it would have lain, that stays.
+            if recorded.iter().all(|other| other.destination != step.destination) {
+                let _ = change(container, std::slice::from_ref(step), Change::Remove, &others, host);
+            }
+        }
+    }
+    forget_adding(container)
+}
+
+fn forget_adding(container: &Container) -> Result<()> {
+    let removed = std::fs::remove_file(container.dir.path.join(ADDING));
+    removed.map_err(|error| Error::new(Errno::from(error).to_string())).doing(|| format!("remove {ADDING}"))
 }
 
 /// Takes mounts away that are on record, whose destinations `given` names: all of them, or none.
@@ -42,6 +77,7 @@ pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
     container.dir.lock()?;
     let mut spec = container.spec()?;
     let host = Host::probe()?;
+    settle(container, &spec, &host)?;
     let mut recorded = plan(container, &spec, &spec.mounts, &host)?;
     let mut steps = Vec::new();
     for (i, mount) in given.iter().enumerate() {
@@ -56,7 +92,7 @@ pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
         spec.mounts.remove(at);
     }
     change(container, &steps, Change::Remove, &others(&spec, &recorded)?, &host)?;
-    save(container, &bytes(&spec)?)
+    save(container, CONFIG, &spec)
 }
 
 fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Result<Vec<MountStep>> {
@@ -125,10 +161,7 @@ fn change(
     })
 }
 
-fn bytes(spec: &Spec) -> Result<Vec<u8>> {
-    serde_json::to_vec(spec).map_err(|error| Error::new(error.to_string()))
-}
-
-fn save(container: &Container, spec: &[u8]) -> Result<()> {
-    file::replace_at(container.dir.fd(), CONFIG, spec, 0o600).doing(|| "record the mounts".into())
+fn save(container: &Container, name: &str, what: &impl Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec(what).map_err(|error| Error::new(error.to_string()))?;
+    file::replace_at(container.dir.fd(), name, &bytes, 0o600).doing(|| "record the mounts".into())
 }

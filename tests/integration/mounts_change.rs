@@ -2,6 +2,7 @@
 
 use crate::harness::{Bundle, Need, Output, requires};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -182,6 +183,64 @@ fn a_failure_leaves_nothing() {
     change(&b, "remove", &json!([{"destination": "/good"}, {"destination": "/t"}]))
         .fails(1, &["mounts[1].destination", "nothing is mounted there"]);
     assert!(mountinfo(&b).contains(" /good ") && both.contains(" /t "));
+}
+
+/// An `add` that is killed at any of its calls is undone by the next change.
+#[test]
+fn a_killed_add_is_taken_back() {
+    requires!(Need::Program("strace"));
+    let b = Bundle::idle().up();
+    let (before, config) = (mountinfo(&b), b.state_root().join(&b.id).join("config.json"));
+    let record: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    let file = b.io().join("added.json");
+    let added = json!([
+        {"destination": "/new/t", "type": "tmpfs", "source": "t"},
+        bind(&b, "/new/t/b", &["rbind"]),
+        // Over one that is there.
+        {"destination": "/dev/pts", "type": "tmpfs", "source": "t"},
+    ]);
+    fs::write(&file, added.to_string()).unwrap();
+    let log = b.io().join("strace");
+    let add = |inject: &[String]| {
+        let inner = b.command(&["mounts", "add", &b.id, file.to_str().unwrap()]);
+        let mut strace = std::process::Command::new("strace");
+        strace.arg("-o").arg(&log).args(inject).arg(inner.get_program()).args(inner.get_args());
+        b.spawn_command(strace).wait()
+    };
+    add(&[]).ok();
+    change(&b, "remove", &added).ok();
+    let calls = fs::read_to_string(&log).unwrap();
+    let mut seen = BTreeMap::new();
+    let calls: Vec<(&str, u32)> = calls
+        .lines()
+        .filter_map(|line| {
+            let (name, _) = line.split_once('(')?;
+            let count = seen.entry(name).or_insert(0);
+            *count += 1;
+            Some((name, *count))
+        })
+        .collect();
+    // From the first note of what is to come on, which is a file that takes the place of another.
+    let from = calls.iter().position(|(name, _)| *name == "renameat").unwrap();
+    let mut left = 0;
+    for (name, count) in calls[from..].iter().filter(|(name, _)| *name != "exit_group") {
+        let out = add(&["-e".into(), format!("inject={name}:signal=KILL:when={count}")]);
+        assert!(!out.status.success(), "{name} {count}");
+        left += u32::from(mountinfo(&b) != before);
+        let recorded: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        let given = if recorded["mounts"] == record["mounts"] { json!([]) } else { added.clone() };
+        change(&b, "remove", &given).ok();
+        let after = mountinfo(&b);
+        if after != before {
+            // The one that lies on another is not told from that.
+            assert_eq!(after.lines().count(), before.lines().count() + 1, "{name} {count}: {after}");
+            nix_umount(&b, "/dev/pts");
+            assert_eq!(mountinfo(&b), before, "{name} {count}");
+        }
+        let recorded: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        assert_eq!(recorded["mounts"], record["mounts"], "{name} {count}");
+    }
+    assert!(left > 5, "{left}");
 }
 
 /// Unmounts something behind the runtime's back.
