@@ -64,6 +64,13 @@ fn append(path: &Path) -> std::io::Result<File> {
     File::options().append(true).create(true).mode(0o600).open(path)
 }
 
+/// Writes a line of level `debug`, which is made only if somebody asked for it.
+pub fn debug(message: impl FnOnce() -> String) {
+    if LOG.get().is_some_and(|log| log.debug) {
+        line(Level::Debug, &message());
+    }
+}
+
 /// Writes a line to the log file, or to stderr where there is none.
 pub fn line(level: Level, message: &str) {
     let Some(log) = LOG.get() else { return };

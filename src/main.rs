@@ -23,7 +23,7 @@ mod spec;
 mod sys;
 mod time;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use cli::{Command, Mounts};
 use error::{Context, Error, Result};
 use std::ffi::CStr;
@@ -139,7 +139,12 @@ fn usage(error: &clap::Error) -> u8 {
         kind => {
             let text = error.to_string();
             let first: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            let first = format!("{} (orlop --help lists commands and options)", first.join(" "));
+            // runc's words, by which callers know that there is no such command.
+            let topic = match error.get(ContextKind::InvalidSubcommand) {
+                Some(name) => format!(": No help topic for '{name}'"),
+                None => String::new(),
+            };
+            let first = format!("{}{topic} (orlop --help lists commands and options)", first.join(" "));
             let (file, format) = cli::log_of(std::env::args_os());
             if log::open(file.as_deref(), format.into(), false).is_ok() {
                 log::line(log::Level::Error, first.strip_prefix("error: ").unwrap_or(&first));

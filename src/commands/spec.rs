@@ -1,7 +1,9 @@
 //! `spec`: a config.json to begin with.
 
+use crate::cgroup;
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::plan::cgroup::Layout;
 use crate::spec;
 use crate::sys::Errno;
 use serde_json::{Value, json};
@@ -12,6 +14,12 @@ use std::io::Write;
 pub fn spec(args: &cli::Spec) -> Result<u8> {
     let path = args.bundle.join("config.json");
     let mut config = sample();
+    // As runc has it: with cgroups of version 1 a container sees which of the host's it is in.
+    if cgroup::layout()? == Layout::V2
+        && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
+    {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
     if args.rootless {
         make_rootless(&mut config);
     }
@@ -56,7 +64,7 @@ fn sample() -> Value {
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
             "namespaces": [
-                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"},
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",

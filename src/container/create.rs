@@ -14,6 +14,7 @@ use crate::process::hooks::HookState;
 use crate::process::{create as init, notify};
 use crate::rdt::Rdt;
 use crate::spec::Spec;
+use crate::sys::ns::Ns;
 use crate::sys::{file, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     for warning in &plan.warnings {
         log::line(log::Level::Warning, warning);
     }
+    tell(&plan);
     let dir = StateDir::create(&options.root, &options.id)?;
     let mut undo = Undo { dir: &dir, pid_file: None, kept: false };
     let cgroup = Cgroup::locate(&plan.cgroup, layout, host.euid != 0 || host.in_userns)?;
@@ -111,7 +113,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
             run_poststop(&plan.hooks.poststop, &hook_state);
         }
     })?;
-    log::line(log::Level::Debug, &format!("init is process {}", new_init.pid));
+    log::debug(|| format!("init is process {}", new_init.pid));
     state.init = Some(InitProcess::of(new_init.pid)?);
     dir.save(&state)?;
     if let Some(path) = &options.pidfd_socket {
@@ -125,6 +127,23 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     undo.kept = true;
     drop(undo);
     Ok(Created { container: Container { dir, state }, init, attached, _held: held })
+}
+
+/// Says what is going to be done, for whoever looks for the reason of something (`--debug`).
+fn tell(plan: &Plan) {
+    log::debug(|| format!("root is {}, with {} mounts", plan.root.path.display(), plan.mounts.len()));
+    log::debug(|| {
+        let all = plan.namespaces.all();
+        let names: Vec<_> = Ns::ALL.into_iter().filter(|kind| all.has(*kind)).map(Ns::name).collect();
+        format!("namespaces: {}", names.join(" "))
+    });
+    for join in &plan.namespaces.join {
+        log::debug(|| format!("the {} namespace is {}", join.kind.name(), join.path.display()));
+    }
+    if let Some(filter) = &plan.seccomp {
+        log::debug(|| format!("seccomp filter instructions: {}", filter.program.len()));
+        log::debug(|| format!("seccomp filter flags: {}", filter.flags));
+    }
 }
 
 /// The socket of the caller's service manager.

@@ -95,7 +95,7 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
         root_ids: state.root_ids,
         console,
     })?;
-    log::line(log::Level::Debug, &format!("the program has begun as process {pid}"));
+    log::debug(|| format!("the program has begun as process {pid}"));
     announce(&options, pid, process.as_fd()).inspect_err(|_| {
         // A process that the caller can't know of is not left to itself.
         let _ = pidfd::send_signal(process.as_fd(), signal::KILL);

@@ -28,7 +28,7 @@ impl Container {
             None => None,
         };
         start::start(socket, init.as_fd())?;
-        log::line(log::Level::Debug, "the program has begun");
+        log::debug(|| "the program has begun".into());
         let poststart = Hooks::new(self.state.hooks.as_ref())?.poststart;
         if !poststart.is_empty() {
             let pid = self.state.init.map_or(0, |init| init.pid);

@@ -146,7 +146,11 @@ pub fn scheduler_hint(scheduler: &Attributes) -> &'static str {
         FIFO | ROUND_ROBIN => {
             "it takes CAP_SYS_NICE, and in cgroup v1 a share of cpu.rt_runtime_us (linux.resources.cpu.realtimeRuntime)"
         }
-        DEADLINE => "it takes CAP_SYS_NICE, all CPUs of the machine, and as much bandwidth as is still free",
+        // The first words are runc's.
+        DEADLINE => {
+            "a deadline process scheduler can't be used together with AllowedCPUs, which is linux.resources.cpu.cpus, and takes \
+             CAP_SYS_NICE, all CPUs of the machine, and as much bandwidth as is still free"
+        }
         _ => "a lower nice value than the caller's takes CAP_SYS_NICE",
     }
 }

@@ -98,13 +98,13 @@ fn run_one(hook: &Hook, state: &[u8], around: Surroundings) -> Result<()> {
         .spawn()
         .map_err(|error| CallError { call: format!("execve({:?})", hook.path), errno: error.into() });
     let mut child = spawned?;
-    log::line(log::Level::Debug, &format!("{} runs {}", hook.field, hook.path.display()));
+    log::debug(|| format!("{} runs {}", hook.field, hook.path.display()));
     let started = Instant::now();
     let mut tail = VecDeque::new();
     let how = match attend(&mut child, state, hook.timeout.map(|timeout| started + timeout), &mut tail) {
         Ok(pidfd::Exit::Code(0)) => return Ok(()),
         Ok(pidfd::Exit::Code(code)) => format!("exit status {code}"),
-        Ok(pidfd::Exit::Signal(signal)) => format!("killed by signal {signal}"),
+        Ok(pidfd::Exit::Signal(signal)) => format!("killed by signal {signal}: {}", signal::text(signal)),
         Err(error) => {
             process::kill_group(child.id(), signal::KILL);
             // Only reaps: the hook is dead.

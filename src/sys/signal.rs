@@ -4,6 +4,19 @@ use super::{Called, Result, check};
 use nix::sys::signal as nx;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+/// `strsignal(number)`, beginning in lower case: `bad system call`.
+/// [strsignal(3)](https://man7.org/linux/man-pages/man3/strsignal.3.html)
+pub fn text(number: i32) -> String {
+    // SAFETY: takes a number; what it returns is null or a C string, which is copied before anything can change it.
+    let text = unsafe {
+        let text = libc::strsignal(number);
+        if text.is_null() { return format!("signal {number}") } else { std::ffi::CStr::from_ptr(text) }
+    };
+    let text = text.to_string_lossy();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
 /// The number of a signal given as a number (0 only asks whether the process is there), or as a name with or without `SIG`, in any case: `9`, `KILL`, `SIGKILL`, `RTMIN+3`.
 pub fn parse(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {

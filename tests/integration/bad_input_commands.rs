@@ -70,7 +70,7 @@ fn odd_ids_that_are_allowed() {
 fn unknown_commands_and_options() {
     requires!(Need::Root);
     let b = Bundle::new();
-    b.cmd(&["frobnicate"]).fails(3, &["frobnicate"]).one_line();
+    b.cmd(&["frobnicate"]).fails(3, &["unrecognized", "No help topic for 'frobnicate'"]).one_line();
     for args in [
         &["create"][..],
         &["create", "a", "b"],

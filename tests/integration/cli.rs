@@ -1,6 +1,6 @@
 //! The command line: what callers send, and the output that they parse.
 
-use crate::harness::{Bundle, Need, requires, wait_until};
+use crate::harness::{Bundle, Need, View, requires, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -269,6 +269,22 @@ fn spec_writes_a_configuration_that_runs() {
     fs::write(&path, config.to_string()).unwrap();
     assert_eq!(b.cmd(&b.with_bundle("run", &[])).ok().lines(), ["fine", "0"]);
     b.assert_nothing_left();
+}
+
+#[test]
+fn spec_has_a_cgroup_namespace_with_version_2_only() {
+    requires!(Need::CgroupV1, Need::CgroupV2);
+    for view in [View::V1, View::V2] {
+        let b = Bundle::new().view(view);
+        b.cmd(&["spec", "--bundle", b.dir().to_str().unwrap()]).ok();
+        let config = json_of(&fs::read_to_string(b.dir().join("config.json")).unwrap());
+        let namespaces = config["linux"]["namespaces"].as_array().unwrap();
+        assert_eq!(
+            namespaces.contains(&json!({"type": "cgroup"})),
+            view == View::V2,
+            "{view:?}: {namespaces:?}"
+        );
+    }
 }
 
 #[test]

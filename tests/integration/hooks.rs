@@ -375,5 +375,15 @@ fn the_system_calls_of_start_container_hooks_are_filtered() {
         }
         assert_eq!(read(&b, "mode").split_whitespace().last(), Some("2"));
         assert!(b.io().join("log/made").is_dir() && !b.rootfs().join("tmp/a").exists());
+
+        let b = Bundle::new()
+            .set("/process/noNewPrivileges", no_new_privs)
+            .set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]))
+            .set(
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]}),
+            )
+            .hook("startContainer", "exec mkdir /tmp/a");
+        b.run().fails(1, &["hooks.startContainer[0]", "killed by signal 31: bad system call"]);
     }
 }
