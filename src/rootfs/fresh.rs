@@ -102,7 +102,8 @@ fn mount_aside(wanted: Wanted) -> Result<OwnedFd> {
 }
 
 /// The host's `/sys`, with all that is mounted below, in the place of a sysfs: that shows the devices of a network namespace, and the
-/// kernel makes a new one only for who owns that namespace. All of it gets the attributes, since nothing is mounted below a new sysfs.
+/// kernel makes a new one only for who owns that namespace, in a user namespace moreover only where a whole one is in sight. All of it
+/// gets the attributes, since nothing is mounted below a new sysfs.
 pub fn hosts_sysfs(attributes: u64) -> Result<OwnedFd> {
     let tree = mount::clone_path(Path::new("/sys"), true)?;
     // The access-time mode of mounts that came from the host can't be changed.
