@@ -22,7 +22,7 @@ pub use state::{InitProcess, State, Status};
 
 use crate::error::{Context, Error, Result};
 use crate::host;
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 use crate::sys::{Errno, cred, file};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -105,11 +105,8 @@ impl Container {
 
     /// What config.json said when the container was created, and what has been changed since.
     pub fn spec(&self) -> Result<Spec> {
-        Spec::parse(&self.config()?)
-    }
-
-    fn config(&self) -> Result<Vec<u8>> {
-        Ok(file::read_at(self.dir.fd.as_fd(), create::CONFIG, 16 << 20)?)
+        let record = file::read_at(self.dir.fd.as_fd(), create::CONFIG, 16 << 20)?;
+        spec::parse_record(&record).doing(|| format!("corrupt {}", create::CONFIG))
     }
 
     /// What the kernel says that the container is doing.

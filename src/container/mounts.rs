@@ -12,7 +12,7 @@ use crate::plan::mounts::{self, MountKind, MountStep, Scope};
 use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs;
 use crate::process::mounts::{self as process, Change};
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 use crate::sys::ns::Ns;
 use crate::sys::{Errno, file};
 use oci_spec::runtime::Mount;
@@ -52,7 +52,7 @@ fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
         noted => noted?,
     };
     // The end of a record that is longer came after all mounts.
-    if let Ok((before, given)) = serde_json::from_slice::<(usize, Vec<Mount>)>(&noted)
+    if let Ok((before, given)) = spec::parse_record::<(usize, Vec<Mount>)>(&noted)
         && before == spec.mounts.len()
     {
         let recorded = plan(container, spec, &spec.mounts, host)?;

@@ -5,7 +5,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::process::start;
 use crate::rdt::Rdt;
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 use crate::sys::ns::NsSet;
 use crate::sys::{Errno, file, pidfd, proc};
 use oci_spec::runtime::Hooks;
@@ -158,9 +158,7 @@ impl State {
 
     /// Reads a record.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let state: State = serde_json::from_slice(bytes)
-            .map_err(|e| Error::new(e.to_string()))
-            .doing(|| format!("corrupt {FILE}"))?;
+        let state: State = spec::parse_record(bytes).doing(|| format!("corrupt {FILE}"))?;
         if state.version != VERSION {
             return Err(Error::new(format!("{FILE} is of version {}, not {VERSION}", state.version)));
         }

@@ -64,11 +64,11 @@ enum Place<'a> {
 /// The index after the closing quote of a string whose text begins at `at`.
 pub fn end_of_string(json: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        match json.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        at += json.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        if json[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
 }
 
