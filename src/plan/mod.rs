@@ -111,6 +111,9 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// `CAP_MKNOD`
+const MKNOD: u64 = 1 << 27;
+
 /// A path inside the container and the field of config.json that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathField {
@@ -137,6 +140,11 @@ impl Plan {
         let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
+        let devices = linux.devices().as_deref().unwrap_or_default();
+        let mut devices = rootfs::devices(devices, dev_is_hosts, in_userns)?;
+        if !host.in_userns && host.permitted & MKNOD != 0 && !namespaces.uid_map.is_empty() {
+            rootfs::make_outside(&mut devices, &namespaces);
+        }
         let mut process = Process::new(process, host, options, &mut warnings)?;
         process.adopt(linux, &spec.annotations)?;
         if !namespaces.contains(Ns::User) {
@@ -154,11 +162,7 @@ impl Plan {
             cgroup_owner(&namespaces, &mounts, process.uid, layout).filter(|uid| *uid != host.euid);
         Ok(Plan {
             root,
-            devices: rootfs::devices(
-                linux.devices().as_deref().unwrap_or_default(),
-                dev_is_hosts,
-                in_userns,
-            )?,
+            devices,
             links: rootfs::links(dev_is_hosts),
             labelled: label.is_some(),
             console: process.terminal,

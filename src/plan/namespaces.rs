@@ -131,14 +131,23 @@ impl Namespaces {
 
     /// The id outside of the container that a user id of the container is; `None` for one that is not mapped.
     pub fn host_uid(&self, id: u32) -> Option<u32> {
-        if self.uid_map.is_empty() {
-            return Some(id);
-        }
-        self.uid_map.iter().find_map(|map| {
-            let offset = id.checked_sub(map.container).filter(|offset| *offset < map.size)?;
-            map.host.checked_add(offset)
-        })
+        outside(&self.uid_map, id)
     }
+
+    /// The same of a group id.
+    pub fn host_gid(&self, id: u32) -> Option<u32> {
+        outside(&self.gid_map, id)
+    }
+}
+
+fn outside(map: &[IdMap], id: u32) -> Option<u32> {
+    if map.is_empty() {
+        return Some(id);
+    }
+    map.iter().find_map(|line| {
+        let offset = id.checked_sub(line.container).filter(|offset| *offset < line.size)?;
+        line.host.checked_add(offset)
+    })
 }
 
 fn maps(map: &[IdMap], id: u32) -> bool {

@@ -2,6 +2,7 @@
 
 use super::mount_options::{self, Reach};
 use super::mounts::{MountKind, MountStep, inside};
+use super::namespaces::Namespaces;
 use super::{Options, PathField};
 use crate::error::{Error, Result};
 use crate::sys::mount::Propagation;
@@ -88,9 +89,14 @@ pub struct DeviceStep {
     /// Bind the host's node of the same path, because a user namespace can't make one: it keeps the owner and
     /// mode that it has on the host.
     pub bind: bool,
+    /// Or bind one that is made outside of the user namespace, for this user and group of the host.
+    pub outside: Option<(u32, u32)>,
     /// `linux.devices[1]`; of one that every container has, `default device`.
     pub field: String,
 }
+
+/// The field of a device that every container has.
+const DEFAULT: &str = "default device";
 
 /// Character devices of every container: runtime-spec, config-linux.md "Default Devices".
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
@@ -154,13 +160,22 @@ pub fn devices(given: &[LinuxDevice], dev_is_hosts: bool, in_userns: bool) -> Re
         uid: 0,
         gid: 0,
         bind: in_userns,
-        field: "default device".to_owned(),
+        outside: None,
+        field: DEFAULT.to_owned(),
     });
     let missing: Vec<_> = defaults.filter(|default| steps.iter().all(|s| s.path != default.path)).collect();
     steps.splice(0..0, missing);
     // A privileged container of Docker's has the host's /dev/ptmx in its list, whose place is that of a link.
     steps.retain(|step| !(dev_is_hosts && step.path.starts_with("dev")) && step.path != Path::new(PTMX));
     Ok(steps)
+}
+
+/// Lets the devices that config.json has for a container in a user namespace be made outside: as they are to be, and whether or not the host has
+/// them at the same path. It takes ids that mean something there.
+pub fn make_outside(devices: &mut [DeviceStep], namespaces: &Namespaces) {
+    for step in devices.iter_mut().filter(|step| step.bind && step.field != DEFAULT) {
+        step.outside = namespaces.host_uid(step.uid).zip(namespaces.host_gid(step.gid));
+    }
 }
 
 fn device_step(device: &LinuxDevice, field: String, in_userns: bool) -> Result<DeviceStep> {
@@ -199,6 +214,7 @@ fn device_step(device: &LinuxDevice, field: String, in_userns: bool) -> Result<D
         gid: device.gid().unwrap_or(0),
         bind: in_userns && kind != DeviceKind::Fifo,
         field,
+        outside: None,
     })
 }
 

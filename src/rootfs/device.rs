@@ -1,12 +1,14 @@
 //! Device nodes, and the links that programs expect beside them.
 
+use super::aside::{PLACE, aside};
 use crate::error::{Context, Error, Result};
 use crate::plan::rootfs::{DeviceKind, DeviceStep};
 use crate::sys::file::{self, Stat};
-use crate::sys::mount;
+use crate::sys::mount::{self, Attributes, Propagation, attr};
 use crate::sys::path::{self, Node, Places};
+use crate::sys::process;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a node, or binds the host's own. One that is there already, from the image, stays only if it is the same. Below a mount it
 /// may be the host's, and is not touched: "If a file already exists at path that does not match the requested device, the runtime
@@ -17,11 +19,7 @@ pub fn put(root: BorrowedFd, places: &mut Places, step: &DeviceStep, host: Optio
         return Ok(mount::attach(host.as_fd(), target.as_fd())?);
     }
     let place = places.at(&step.path)?;
-    let kind = match step.kind {
-        DeviceKind::Char => Node::Char,
-        DeviceKind::Block => Node::Block,
-        DeviceKind::Fifo => Node::Fifo,
-    };
+    let kind = node_of(step);
     let device = (step.major, step.minor);
     // The process's umask is 0 here, so that the mode is exact.
     let make = || place.make_node(kind, device, step.mode);
@@ -52,6 +50,48 @@ pub fn put(root: BorrowedFd, places: &mut Places, step: &DeviceStep, host: Optio
 
 fn is(stat: &Stat, kind: Node, device: (u32, u32)) -> bool {
     stat.node() == Some(kind) && (kind == Node::Fifo || stat.rdev == device)
+}
+
+/// Makes nodes for a container in a user namespace, which can't, on a file system of the host's that nobody else sees; each comes as a
+/// mount of that file.
+pub fn make_outside(steps: &[&DeviceStep]) -> Result<Vec<OwnedFd>> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    aside(steps.len(), |hand_over| {
+        mount::mount_at(Path::new(PLACE), "tmpfs", "devices", &[], "mode=700")?;
+        process::set_umask(0);
+        let dir = file::open_dir(Path::new(PLACE))?;
+        let mut places = Places::inside(dir.as_fd());
+        for (i, step) in steps.iter().enumerate() {
+            let name = PathBuf::from(i.to_string());
+            make_one(&mut places, &name, step)
+                .and_then(|node| hand_over(node.as_fd()))
+                .field(|| step.field.clone())?;
+        }
+        Ok(())
+    })
+}
+
+fn make_one(places: &mut Places, name: &Path, step: &DeviceStep) -> Result<OwnedFd> {
+    let place = places.at(name)?;
+    place.make_node(node_of(step), (step.major, step.minor), step.mode)?;
+    let made = place.open()?;
+    if let Some((uid, gid)) = step.outside {
+        file::set_owner(made.as_fd(), uid, Some(gid))?;
+    }
+    let node = mount::clone_fd(made.as_fd(), false)?;
+    let attributes = Attributes { set: attr::NOSUID | attr::NOEXEC, clear: 0 };
+    mount::set_attributes(node.as_fd(), attributes, Some(Propagation::Private), false)?;
+    Ok(node)
+}
+
+fn node_of(step: &DeviceStep) -> Node {
+    match step.kind {
+        DeviceKind::Char => Node::Char,
+        DeviceKind::Block => Node::Block,
+        DeviceKind::Fifo => Node::Fifo,
+    }
 }
 
 /// Makes a symbolic link. What has its name stays, except a `/dev/ptmx` of the image that is no such device: the device leads to the

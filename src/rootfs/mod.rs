@@ -4,6 +4,7 @@
 //! are the host's own; then the new root is entered, and only then are paths inside of it resolved, by descriptor and
 //! confined to the root. From there on no path leads to the host.
 
+mod aside;
 mod attach;
 mod bind;
 mod device;

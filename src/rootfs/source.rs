@@ -1,6 +1,7 @@
 //! The objects that a container's tree is put together from, as detached mounts: opened while all paths are the host's own.
 
 use super::bind;
+use super::device;
 use super::flags;
 use super::fresh::{self, Wanted, new_fs};
 use super::idmapped::UserNamespaces;
@@ -69,7 +70,12 @@ impl Sources {
         let root = mount::clone_path(&plan.root.path.join("."), true).field(|| "root.path".into())?;
         mount::set_attributes(root.as_fd(), Attributes::default(), Some(Propagation::Slave), true)?;
         let inherited = inherited_propagation(plan.root.propagation.0);
-        let device = |step: &DeviceStep| step.bind.then(|| open_device(step)).transpose();
+        let outside: Vec<_> = plan.devices.iter().filter(|step| step.outside.is_some()).collect();
+        let mut made = device::make_outside(&outside)?.into_iter();
+        let device = |step: &DeviceStep| match step.outside {
+            Some(_) => Ok(made.next()),
+            None => step.bind.then(|| open_device(step)).transpose(),
+        };
         Ok(Sources {
             mounts: open_mounts(&plan.mounts, Some(root.as_fd()), cgroup, users, inherited, new_too)?,
             root,

@@ -155,6 +155,27 @@ fn configured_devices_of_every_type_with_mode_and_owner() {
     assert_eq!(out.lines().last(), Some(&"755"));
 }
 
+// runc binds what the host has at the same path, with the owner and mode that it has there.
+#[test]
+fn configured_devices_are_made_for_a_user_namespace_too() {
+    requires!(Need::UserNamespace);
+    let device = |path: &str, kind: &str, minor: u32| json!({"path": path, "type": kind, "major": 1, "minor": minor, "fileMode": 0o640, "uid": 12, "gid": 34});
+    let script = "cd /dev; stat -c '%n %F %a %u:%g %t:%T' here elsewhere/b zero pipe; head -c 2 here | wc -c";
+    let b = Bundle::sh(script)
+        .user_namespace()
+        .push("/linux/devices", device("/dev/here", "c", 9))
+        .push("/linux/devices", device("/dev/elsewhere/b", "b", 5))
+        .push("/linux/devices", device("/dev/zero", "c", 7))
+        .push("/linux/devices", json!({"path": "/dev/pipe", "type": "p", "fileMode": 0o622}));
+    let out = b.run().ok();
+    assert_eq!(out.field("here "), "character special file 640 12:34 1:9");
+    assert_eq!(out.field("elsewhere/b "), "block special file 640 12:34 1:5");
+    assert_eq!(out.field("zero "), "character special file 640 12:34 1:7");
+    assert_eq!(out.field("pipe "), "fifo 622 0:0 0:0");
+    assert_eq!(out.lines().last(), Some(&"2"), "{out}");
+    b.assert_nothing_left();
+}
+
 #[test]
 fn a_configured_device_replaces_a_default_one() {
     let b = Bundle::sh("stat -c '%a %u:%g %t:%T' /dev/zero")
