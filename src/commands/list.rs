@@ -10,15 +10,22 @@ const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 
 /// Lists the containers. A state root that was named has to exist; the default one need not.
 pub fn list(root: &Path, is_default: bool, args: &List) -> Result<u8> {
-    let containers = if is_default && !root.exists() { Vec::new() } else { Container::all(root)? };
+    let none = is_default && !root.exists();
+    let containers = if none { None } else { Some(Container::all(root)?) };
+    let containers = containers.into_iter().flatten();
     if args.quiet {
-        let ids: String = containers.iter().map(|container| format!("{}\n", container.state.id)).collect();
+        let ids: String = containers.map(|container| format!("{}\n", container.state.id)).collect();
         super::print(&ids);
         return Ok(0);
     }
+    // The names of owners are read from the file itself: a static program has no name service.
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     // One that is deleted meanwhile has no state any more.
-    let shown = |container| Shown::of(container, owner(container)).ok();
-    let shown: Vec<Shown> = containers.iter().filter_map(shown).collect();
+    let shown = |container: Container| {
+        let owner = owner(&passwd, container.state.owner);
+        Shown::of(container, owner).ok()
+    };
+    let shown: Vec<Shown> = containers.filter_map(shown).collect();
     match args.format {
         // Callers that know runc expect its word for an empty list.
         ListFormat::Json if shown.is_empty() => super::print("null\n"),
@@ -31,11 +38,9 @@ pub fn list(root: &Path, is_default: bool, args: &List) -> Result<u8> {
     Ok(0)
 }
 
-/// The name of the container's owner on the host, or `#` and the number. It is read from `/etc/passwd` itself: a static program has no
-/// name service.
-fn owner(container: &Container) -> String {
-    let uid = container.state.owner.to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+/// The name of a user of the host, or `#` and the number.
+fn owner(passwd: &str, uid: u32) -> String {
+    let uid = uid.to_string();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -50,11 +55,11 @@ fn table(shown: &[Shown]) -> String {
     rows.extend(shown.iter().map(|shown| {
         let bundle = shown.bundle.display().to_string();
         [
-            shown.id.into(),
+            shown.id.clone(),
             shown.pid.to_string(),
             shown.status.into(),
             bundle,
-            shown.created.into(),
+            shown.created.clone(),
             shown.owner.clone(),
         ]
     }));

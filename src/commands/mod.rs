@@ -30,7 +30,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(global, root, args),
         Command::Exec(args) => exec::exec(&open(&args.id)?, *args),
         Command::Start(args) => start(&open(&args.id)?),
-        Command::State(args) => state::state(&open(&args.id)?),
+        Command::State(args) => state::state(open(&args.id)?),
         Command::Kill(args) => kill(&open(&args.id)?, &args),
         Command::Delete(args) => delete::delete(&root, &args),
         Command::List(args) => list::list(&root, global.root.is_none(), &args),

@@ -84,23 +84,25 @@ impl Container {
         Ok(Container { dir, state })
     }
 
-    /// All containers on record, sorted by id. One that disappears meanwhile, or can't be read, is left out with a warning.
-    pub fn all(root: &Path) -> Result<Vec<Self>> {
+    /// All containers on record, sorted by id, one after the other: there may be more than a process may have files open. One that
+    /// disappears meanwhile, or can't be read, is left out with a warning.
+    pub fn all(root: &Path) -> Result<impl Iterator<Item = Self>> {
         let entries = std::fs::read_dir(root).map_err(|error| {
             Error::new(format!("state root {}: {}", root.display(), Errno::from(error).text()))
         })?;
         let mut ids: Vec<_> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         ids.sort();
-        let mut containers = Vec::new();
-        for id in ids.iter().filter(|id| check_id(id).is_ok()) {
-            match Self::open(root, id) {
-                Ok(container) => containers.push(container),
-                Err(_) if !root.join(id).join(state::FILE).exists() => {}
-                Err(error) => crate::log::line(crate::log::Level::Warning, &format!("{id}: {error}")),
+        ids.retain(|id| check_id(id).is_ok());
+        let open = |id: String| match Self::open(root, &id) {
+            Ok(container) => Some(container),
+            Err(_) if !root.join(&id).join(state::FILE).exists() => None,
+            Err(error) => {
+                crate::log::line(crate::log::Level::Warning, &format!("{id}: {error}"));
+                None
             }
-        }
-        Ok(containers)
+        };
+        Ok(ids.into_iter().filter_map(open))
     }
 
     /// What config.json said when the container was created, and what has been changed since.

@@ -31,11 +31,7 @@ pub fn is_waiting(state_dir: BorrowedFd) -> Result<bool> {
 
 /// A connection to init, if it still waits to be started.
 pub fn connect(state_dir: BorrowedFd) -> sys::Result<Option<OwnedFd>> {
-    match socket::connect_at(state_dir, SOCKET) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(CallError { errno: Errno::ECONNREFUSED | Errno::ENOENT, .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    socket::connect_at(state_dir, SOCKET)
 }
 
 /// Lets init go on, and waits until it has executed the program. That may take as long as the startContainer hooks do; the end of init,

@@ -85,12 +85,14 @@ pub fn listen_at(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects to the socket file `name` in a directory, without waiting: `ECONNREFUSED` where nobody listens any more, `EAGAIN` where too
-/// many are waiting already.
-pub fn connect_at(dir: BorrowedFd, name: &str) -> Result<OwnedFd> {
+/// Connects to the socket file `name` in a directory, without waiting: `EAGAIN` where too many are waiting already. There is nothing to
+/// connect to if the file is missing, or nobody listens any more.
+pub fn connect_at(dir: BorrowedFd, name: &str) -> Result<Option<OwnedFd>> {
     let socket = new_socket(rx::SocketType::SEQPACKET, rx::SocketFlags::NONBLOCK)?;
-    rx::connect(&socket, &address(dir, name)?).called(|| format!("connect({:?})", entry(dir, name)))?;
-    Ok(socket)
+    match rx::connect(&socket, &address(dir, name)?) {
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(None),
+        other => other.map(|()| Some(socket)).called(|| format!("connect({:?})", entry(dir, name))),
+    }
 }
 
 /// `accept4(socket, SOCK_CLOEXEC)`: waits for the next connection.

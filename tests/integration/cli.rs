@@ -67,6 +67,35 @@ fn list_of_ids_alone() {
     }
 }
 
+/// A host may well have more containers than a process may have files open.
+#[test]
+fn list_of_more_containers_than_open_files() {
+    let b = Bundle::idle().up();
+    let state = fs::read_to_string(b.state_root().join(&b.id).join("state.json")).unwrap();
+    let mut ids = vec![b.id.clone()];
+    for n in 0..40 {
+        let id = format!("{}-{n}", b.id);
+        let dir = b.state_root().join(&id);
+        fs::create_dir(&dir).unwrap();
+        fs::write(
+            dir.join("state.json"),
+            state.replace(&format!("\"id\":\"{}\"", b.id), &format!("\"id\":\"{id}\"")),
+        )
+        .unwrap();
+        ids.push(id);
+    }
+    ids.sort();
+    let b = b.prelude("ulimit -n 24");
+    assert_eq!(b.cmd(&["list", "-q"]).ok().lines(), ids);
+    let listed = json_of(&b.cmd(&["list", "-f", "json"]).ok().stdout);
+    let listed: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(listed, ids);
+    for id in ids.iter().filter(|id| **id != b.id) {
+        fs::remove_dir_all(b.state_root().join(id)).unwrap();
+    }
+}
+
 #[test]
 fn a_state_root_that_does_not_exist_is_an_error_of_list() {
     let b = Bundle::new();
