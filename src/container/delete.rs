@@ -9,7 +9,7 @@ use crate::plan::hooks::{Hook, Hooks};
 use crate::process::hooks::{self, HookState};
 use crate::rdt::Rdt;
 use crate::sys::file::{self, Interest};
-use crate::sys::{pidfd, signal};
+use crate::sys::{Errno, pidfd, signal};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,15 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
     check_id(id)?;
     let dir = match StateDir::open(root, id) {
-        // Only the directory tells that there was a container.
-        Err(_) if force && !root.join(id).exists() => return Ok(()),
+        // Only the directory tells that there was a container. That it isn't there is the one error without an errno.
+        Err(error) if force && error.errno().is_none() => return Ok(()),
         other => other?,
     };
     dir.lock()?;
     match dir.load() {
         Ok(state) => Container { dir, state }.remove(force),
-        // Its creator was killed before it had written the record, and so before it had made anything else; or the record is corrupt.
-        Err(error) if force => {
+        // Its creator was killed before it had written the record, and so before it had made anything else; or the record is corrupt,
+        // or no file. One that only could not be read now may name processes.
+        Err(error) if force && matches!(error.errno(), None | Some(Errno::ELOOP | Errno::EISDIR)) => {
             if dir.path.join(super::state::FILE).exists() {
                 log::line(log::Level::Warning, &format!("{error}: only the state directory is removed"));
             }

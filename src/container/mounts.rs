@@ -11,7 +11,7 @@ use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{self, MountKind, MountStep, Scope};
 use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs;
-use crate::process::mounts::{self as process, Change};
+use crate::process::mounts::{self as process, Change, Outcome};
 use crate::spec::{self, Spec};
 use crate::sys::ns::Ns;
 use crate::sys::{Errno, file};
@@ -33,19 +33,27 @@ pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
     let others = others(&spec, &plan(container, &spec, &spec.mounts, &host)?)?;
     // Noted first, so that what a kill leaves can be taken away.
     save(container, ADDING, &(spec.mounts.len(), given))?;
-    let changed = change(container, &steps, Change::Add(propagation), &others, &host).and_then(|()| {
-        spec.mounts.extend_from_slice(given);
-        save(container, CONFIG, &spec)
-            .or_else(|error| change(container, &steps, Change::Remove, &others, &host).and(Err(error)))
-    });
-    let forgotten = forget_adding(container);
-    changed.and(forgotten)
+    let added = match change(container, &steps, Change::Add(propagation), &others, &host) {
+        Ok(Outcome::Done) => {
+            spec.mounts.extend_from_slice(given);
+            save(container, CONFIG, &spec)
+        }
+        Ok(Outcome::Failed(error)) => {
+            forget(container)?;
+            return Err(error);
+        }
+        Err(error) => Err(error),
+    };
+    match added {
+        Ok(()) => forget(container),
+        Err(error) => settle(container, &container.spec()?, &host).and(Err(error)),
+    }
 }
 
 /// What is being added: how many mounts were on record before, and the mounts.
 const ADDING: &str = "mounts.json";
 
-/// Takes away what an `add` that was killed has mounted but not put on record.
+/// Ends an `add`, also one that was killed: takes away what it has mounted but not put on record.
 fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
     let noted = match file::read_at(container.dir.fd(), ADDING, 16 << 20) {
         Err(error) if error.errno == Errno::ENOENT => return Ok(()),
@@ -64,10 +72,10 @@ fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
             }
         }
     }
-    forget_adding(container)
+    forget(container)
 }
 
-fn forget_adding(container: &Container) -> Result<()> {
+fn forget(container: &Container) -> Result<()> {
     let removed = std::fs::remove_file(container.dir.path.join(ADDING));
     removed.map_err(|error| Error::new(Errno::from(error).to_string())).doing(|| format!("remove {ADDING}"))
 }
@@ -91,7 +99,7 @@ pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
         steps.push(MountStep { field, ..recorded.remove(at) });
         spec.mounts.remove(at);
     }
-    change(container, &steps, Change::Remove, &others(&spec, &recorded)?, &host)?;
+    change(container, &steps, Change::Remove, &others(&spec, &recorded)?, &host)?.done()?;
     save(container, CONFIG, &spec)
 }
 
@@ -139,7 +147,7 @@ fn change(
     change: Change,
     others: &[PathBuf],
     host: &Host,
-) -> Result<()> {
+) -> Result<Outcome> {
     let state = &container.state;
     let status = container.status()?;
     let init = state.init.zip(state.open_init()?);

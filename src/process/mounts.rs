@@ -2,7 +2,7 @@
 //!
 //! It does not join the PID namespace: no process of the container sees it, nor what it holds of the host.
 
-use super::channel::{self, FromInit, InitEnd};
+use super::channel::{self, CreatorEnd, FromInit, InitEnd};
 use super::create::Doomed;
 use super::idmap;
 use super::init::become_root;
@@ -45,14 +45,47 @@ pub enum Change {
     Remove,
 }
 
+/// How a change went, if it is known.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is made.
+    Done,
+    /// Nothing is changed.
+    Failed(Error),
+}
+
+impl Outcome {
+    /// For whom it makes no difference whether it is known that nothing is changed.
+    pub fn done(self) -> Result<()> {
+        match self {
+            Outcome::Done => Ok(()),
+            Outcome::Failed(error) => Err(error),
+        }
+    }
+}
+
 /// How long a network file system, or the copying of a directory, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The namespaces that matter to mounts: a new file system belongs to some of them.
 const JOINED: [Ns; 5] = [Ns::User, Ns::Mount, Ns::Network, Ns::Ipc, Ns::Cgroup];
 
-/// Makes the change, all of it or nothing.
-pub fn change(request: &Request) -> Result<()> {
+/// Makes the change, all of it or nothing. An error leaves it open which of them.
+pub fn change(request: &Request) -> Result<Outcome> {
+    let (channel, process) = match begin(request) {
+        Ok(begun) => begun,
+        Err(error) => return Ok(Outcome::Failed(error)),
+    };
+    match channel.receive(Some(PATIENCE), "the process in the container's mount namespace")? {
+        Some((FromInit::Ready, _)) => Ok(Outcome::Done),
+        Some((FromInit::Failed(error), _)) => Ok(Outcome::Failed(error)),
+        Some(_) => Err(Error::new("the process spoke out of turn")),
+        None => Err(process.ended_early()),
+    }
+}
+
+/// Opens what comes from the host, and makes the process that does the rest.
+fn begin(request: &Request) -> Result<(CreatorEnd, Doomed)> {
     // Whoever may mount here opens the host's objects with all rights that he has.
     let graft = match request.change {
         Change::Add(propagation) if request.host.can_mount => {
@@ -64,20 +97,12 @@ pub fn change(request: &Request) -> Result<()> {
         _ => None,
     };
     let (channel, end) = channel::pair()?;
-    let child = match clone::clone3(NsSet::default(), None, false)? {
+    match clone::clone3(NsSet::default(), None, false)? {
         Cloned::Child => {
             drop(channel);
             report(&end, inside(request, graft))
         }
-        Cloned::Parent(child) => child,
-    };
-    drop(end);
-    let process = Doomed::new(child.pidfd);
-    match channel.receive(Some(PATIENCE), "the process in the container's mount namespace")? {
-        Some((FromInit::Ready, _)) => Ok(()),
-        Some((FromInit::Failed(error), _)) => Err(error),
-        Some(_) => Err(Error::new("the process spoke out of turn")),
-        None => Err(process.ended_early()),
+        Cloned::Parent(child) => Ok((channel, Doomed::new(child.pidfd))),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Faults of the host in the middle of things: no room, no descriptors, calls that fail. One line says so, and nothing is left.
 
 use crate::harness::{Bundle, Need, Output, View, place_of, requires};
+use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A bundle whose commands have a file system of their own at `$BASE/PLACE`, with these options of mount(8), which the script fills.
 /// What is in it afterwards is printed.
@@ -131,6 +132,87 @@ fn no_room_for_a_process() {
     b.assert_nothing_left();
 }
 
+/// The calls of a command, each with how many of its name there were so far: what strace's `inject` counts.
+fn calls_of(b: &Bundle, args: &[String]) -> Vec<(String, u32)> {
+    traced(b, args, &["-o", b.io().join("strace").to_str().unwrap()]).ok();
+    let log = fs::read_to_string(b.io().join("strace")).unwrap();
+    let mut seen = BTreeMap::new();
+    let names = log.lines().filter_map(|line| Some(line.split_once('(')?.0.to_owned()));
+    let counted = names.map(|name| {
+        let count = seen.entry(name.clone()).or_insert(0);
+        *count += 1;
+        (name, *count)
+    });
+    counted.filter(|(name, _)| !["execve", "exit_group"].contains(&name.as_str())).collect()
+}
+
+/// Runs a command under strace with these options.
+fn traced(b: &Bundle, args: &[String], options: &[&str]) -> Output {
+    let inner = b.command(args);
+    let mut strace = Command::new("strace");
+    strace.args(options).arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+    b.spawn_command(strace).wait()
+}
+
+/// Whatever `delete` can't do is left for the next one, and so is the record of it.
+#[test]
+fn a_delete_that_fails_can_be_repeated() {
+    requires!(Need::Root, Need::Program("strace"));
+    let b = Bundle::idle().up();
+    let delete = ["delete", "--force", &b.id].map(String::from);
+    let calls = calls_of(&b, &delete);
+    let mut failed = 0;
+    for (name, count) in
+        calls.iter().filter(|(name, _)| ["openat", "read", "pidfd_open"].contains(&name.as_str()))
+    {
+        let b = Bundle::idle().up();
+        let delete = ["delete", "--force", &b.id].map(String::from);
+        let out = traced(
+            &b,
+            &delete,
+            &["-o", "/dev/null", "-e", &format!("inject={name}:error=EMFILE:when={count}")],
+        );
+        if out.code() != 0 {
+            failed += 1;
+            out.fails(1, &["EMFILE"]).one_line();
+            b.delete_force().ok();
+        }
+        b.assert_nothing_left();
+    }
+    assert!(failed > 5, "{failed}");
+}
+
+/// At every twelfth of its calls; there is no difference to speak of between neighbours.
+#[test]
+fn a_command_is_killed_at_its_calls() {
+    requires!(Need::Root, Need::Program("strace"));
+    for verb in ["create", "start", "delete"] {
+        let prepared = || {
+            let b = Bundle::idle();
+            b.write_config();
+            let args = match verb {
+                "create" => b.with_bundle("create", &[]),
+                _ => [verb, &b.id].map(String::from).to_vec(),
+            };
+            if verb != "create" {
+                b.create().ok();
+            }
+            (b, args)
+        };
+        let (b, args) = prepared();
+        let calls = calls_of(&b, &args);
+        assert!(calls.len() > 30, "{verb}: {calls:?}");
+        for (name, count) in calls.iter().step_by(12) {
+            let (b, args) = prepared();
+            let inject = format!("inject={name}:signal=KILL:when={count}");
+            let out = traced(&b, &args, &["-o", "/dev/null", "-e", &inject]);
+            assert!(!out.status.success(), "{verb}, {name} {count}: {out}");
+            b.delete_force().ok();
+            b.assert_nothing_left();
+        }
+    }
+}
+
 /// Every call that creation makes fails once, in the creator and in init.
 #[test]
 fn calls_that_fail() {
@@ -143,15 +225,8 @@ fn calls_that_fail() {
         for when in [1, 2] {
             let b = Bundle::new();
             b.write_config();
-            let inner = b.command(&b.with_bundle("run", &[]));
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "-o"]).arg(b.io().join("strace")).env("BASE", b.base());
-            strace.args(["-e", &format!("inject={call}:error=ENOMEM:when={when}")]);
-            let out = b.spawn_command({
-                strace.arg(inner.get_program()).args(inner.get_args());
-                strace
-            });
-            let out = out.wait();
+            let inject = format!("inject={call}:error=ENOMEM:when={when}");
+            let out = traced(&b, &b.with_bundle("run", &[]), &["-f", "-o", "/dev/null", "-e", &inject]);
             if out.code() != 0 {
                 out.fails(1, &["error"]).one_line();
                 failed += 1;

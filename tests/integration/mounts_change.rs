@@ -243,6 +243,25 @@ fn a_killed_add_is_taken_back() {
     assert!(left > 5, "{left}");
 }
 
+/// The mounts are there, but nobody could be told.
+#[test]
+fn an_add_that_can_not_be_heard_of_is_taken_back() {
+    requires!(Need::Program("strace"));
+    let b = Bundle::idle().up();
+    let before = mountinfo(&b);
+    let file = b.io().join("added.json");
+    fs::write(&file, json!([bind(&b, "/added", &["bind"])]).to_string()).unwrap();
+    for call in ["recvmsg", "sendmsg"] {
+        let inner = b.command(&["mounts", "add", &b.id, file.to_str().unwrap()]);
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", &format!("inject={call}:error=ENOMEM:when=1")]);
+        strace.arg(inner.get_program()).args(inner.get_args());
+        b.spawn_command(strace).wait().fails(1, &["mounts add"]).one_line();
+        assert_eq!(mountinfo(&b), before, "{call}");
+    }
+    change(&b, "remove", &json!([{"destination": "/added"}])).fails(1, &["no mount of this container"]);
+}
+
 /// Unmounts something behind the runtime's back.
 fn nix_umount(b: &Bundle, path: &str) {
     let status = std::process::Command::new("nsenter")
