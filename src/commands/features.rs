@@ -6,6 +6,7 @@ use crate::plan::cgroup::systemd;
 use crate::plan::{annotations, capabilities, hooks, mount_options, schedule};
 use crate::seccomp;
 use crate::spec;
+use crate::sys;
 use crate::sys::ns::Ns;
 use serde_json::json;
 
@@ -15,6 +16,8 @@ pub fn features() -> Result<u8> {
     options.sort_unstable();
     let mut namespaces = Ns::ALL.map(Ns::name);
     namespaces.sort_unstable();
+    // "This list may be a subset of knownFlags due to some flags not supported by the current kernel": features-linux.md.
+    let flags = seccomp::Flag::ALL.into_iter().filter(|flag| sys::seccomp::knows(flag.bits()));
     let features = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": spec::VERSION,
@@ -30,7 +33,7 @@ pub fn features() -> Result<u8> {
                 "operators": seccomp::Operator::ALL.map(seccomp::Operator::name),
                 "archs": seccomp::Arch::ALL.map(seccomp::Arch::name),
                 "knownFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
-                "supportedFlags": seccomp::Flag::ALL.map(seccomp::Flag::name),
+                "supportedFlags": flags.map(seccomp::Flag::name).collect::<Vec<_>>(),
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

@@ -247,6 +247,14 @@ impl Flag {
         }
     }
 
+    /// The bit, and those that the kernel doesn't take it without.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Flag::WaitKillableRecv => self.bit() | NEW_LISTENER,
+            _ => self.bit(),
+        }
+    }
+
     /// The bit in the flags of `SECCOMP_SET_MODE_FILTER` (`linux/seccomp.h`).
     pub const fn bit(self) -> u32 {
         match self {

@@ -48,6 +48,15 @@ pub fn install(program: &[Instruction], flags: u32) -> Result<Option<OwnedFd>> {
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// Whether the kernel knows these flags: it looks at them first, and then misses the program. A sandbox that answers something else
+/// says nothing about the kernel.
+pub fn knows(flags: u32) -> bool {
+    let none = std::ptr::null::<Program>();
+    // SAFETY: without a program nothing is installed.
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, none) };
+    check(ret) != Err(Errno::EINVAL)
+}
+
 /// Has the new process of `command` install a filter right before its execve.
 pub fn install_in(command: &mut Command, program: &[Instruction], flags: u32) {
     let program = program.to_vec();

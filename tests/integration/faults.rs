@@ -182,6 +182,19 @@ fn a_delete_that_fails_can_be_repeated() {
     assert!(failed > 5, "{failed}");
 }
 
+/// Who may not look at a container can't tell that there is none.
+#[test]
+fn a_container_out_of_reach_is_not_gone() {
+    requires!(Need::Root, Need::Program("setpriv"));
+    let b = Bundle::new();
+    b.create().ok();
+    let delete = b.command(&["delete", "--force", &b.id]);
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    other.arg(delete.get_program()).args(delete.get_args());
+    b.spawn_command(other).wait().fails(1, &["EACCES"]).one_line();
+}
+
 /// At every twelfth of its calls; there is no difference to speak of between neighbours.
 #[test]
 fn a_command_is_killed_at_its_calls() {

@@ -181,7 +181,26 @@ fn features_lists_every_word_of_a_profile() {
         "X86 X86_64 X32 ARM AARCH64 RISCV64 LOONGARCH64 PPC64LE S390 S390X MIPS MIPSEL MIPS64 MIPSEL64 MIPS64N32 \
          MIPSEL64N32",
     );
-    for key in ["knownFlags", "supportedFlags"] {
-        all(key, "SECCOMP_FILTER_FLAG_", "TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV");
-    }
+    all("knownFlags", "SECCOMP_FILTER_FLAG_", "TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV");
+    all("supportedFlags", "SECCOMP_FILTER_FLAG_", "TSYNC LOG SPEC_ALLOW");
+}
+
+/// A kernel before Linux 5.19 answers EINVAL to the last of the flags.
+#[test]
+fn features_tell_what_the_kernel_lacks() {
+    requires!(Need::Program("strace"));
+    let b = Bundle::new();
+    let orlop = b.command(&["features"]);
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-o", "/dev/null", "-e", "inject=seccomp:error=EINVAL:when=4"]);
+    let out = b.spawn_command({
+        strace.arg(orlop.get_program()).args(orlop.get_args());
+        strace
+    });
+    let features: Value = serde_json::from_str(&out.wait().ok().stdout).unwrap();
+    let seccomp = &features["linux"]["seccomp"];
+    assert_eq!(
+        seccomp["supportedFlags"].as_array().unwrap()[..],
+        seccomp["knownFlags"].as_array().unwrap()[..3]
+    );
 }
