@@ -83,6 +83,13 @@ pub struct ExecAffinity {
     pub last: Vec<u64>,
 }
 
+/// A mask as a number: `0x3`.
+pub fn shown(mask: &[u64]) -> String {
+    let mut words = mask.iter().rev().skip_while(|word| **word == 0);
+    let first = words.next().map_or_else(|| "0x0".to_owned(), |word| format!("{word:#x}"));
+    words.fold(first, |text, word| format!("{text}{word:016x}"))
+}
+
 /// Where memory is taken from: `linux.memoryPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPolicy {

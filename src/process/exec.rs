@@ -8,7 +8,9 @@ use super::program::{self, Program};
 use crate::cgroup::Entrance;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::log;
 use crate::plan::process::Process;
+use crate::plan::schedule::shown;
 use crate::plan::seccomp::Seccomp;
 use crate::rdt::Rdt;
 use crate::security;
@@ -62,6 +64,7 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let entrance = request.entrance;
     let affinity = request.plan.exec_affinity.as_ref();
     if let Some(cpus) = affinity.and_then(|affinity| affinity.initial.as_ref()) {
+        log::debug(|| format!("initial CPU affinity: {}", shown(cpus)));
         // The new process begins where its maker runs.
         schedule::set_affinity(0, cpus).field(|| "process.execCPUAffinity.initial".into())?;
     }

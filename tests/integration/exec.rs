@@ -344,6 +344,7 @@ fn cgroups_that_are_not_the_containers_are_refused() {
 fn debugging_tells_of_its_process() {
     let b = Bundle::idle().global("--debug");
     let b = b.set("/linux/seccomp", serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    let b = b.set("/process/execCPUAffinity", serde_json::json!({"initial": "0"}));
     let out = b.create().ok();
     for text in ["namespaces: pid", "seccomp filter flags: 4", "init is process"] {
         assert!(out.stderr.contains(text), "{text}: {out}");
@@ -351,4 +352,5 @@ fn debugging_tells_of_its_process() {
     b.start().ok();
     let out = b.exec(&["true"]).ok();
     assert!(out.stderr.contains("level=debug") && out.stderr.contains("the program has begun"), "{out}");
+    assert!(out.stderr.contains("initial CPU affinity: 0x1\""), "{out}");
 }

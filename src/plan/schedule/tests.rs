@@ -160,3 +160,10 @@ fn bad_memory_policies_name_their_field() {
         assert!(error.starts_with(&format!("linux.memoryPolicy.{text}")), "{given}: {error}");
     }
 }
+
+#[test]
+fn a_mask_is_shown_as_one_number() {
+    for (mask, text) in [(&[][..], "0x0"), (&[3, 0], "0x3"), (&[1, 0x10, 0], "0x100000000000000001")] {
+        assert_eq!(shown(mask), text);
+    }
+}
