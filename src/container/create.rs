@@ -151,9 +151,13 @@ pub fn notify_socket() -> Option<PathBuf> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// How many sockets the caller passes on to the container, from descriptor 3 on
+/// How many sockets the caller passes on to the container, from descriptor 3 on. With the pid of another process beside it, the number
+/// was meant for that, which left it in the environment
 /// ([sd_listen_fds(3)](https://man7.org/linux/man-pages/man3/sd_listen_fds.3.html)).
 pub fn listen_fds() -> u32 {
+    if std::env::var("LISTEN_PID").is_ok_and(|pid| pid != std::process::id().to_string()) {
+        return 0;
+    }
     std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 

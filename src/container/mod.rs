@@ -69,7 +69,11 @@ fn check_id(id: &str) -> Result<()> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
     if id.is_empty() || id.len() > MAX_ID || !id.chars().all(valid) || matches!(id, "." | "..") {
         let shown: String = id.chars().take(64).collect();
-        return Err(Error::new(format!("invalid container id {shown:?}"))
+        let which = match id.chars().find(|c| !valid(*c)) {
+            Some(bad) => format!(": invalid character `{}` in the ID", bad.escape_default()),
+            None => String::new(),
+        };
+        return Err(Error::new(format!("invalid container id {shown:?}{which}"))
             .hint(format!("1 to {MAX_ID} letters, digits and _+-. are allowed")));
     }
     Ok(())

@@ -27,6 +27,13 @@ fn listening_sockets_come_before_preserved_descriptors() {
     assert_eq!(b.run_with(&["--preserve-fds", "1"]).ok().lines(), ["three", "four", "6"]);
 }
 
+#[test]
+fn sockets_for_another_process_are_none() {
+    let b = Bundle::sh("echo \"none: $LISTEN_FDS$LISTEN_PID\"; ls /proc/self/fd | wc -l");
+    let b = b.prelude("export LISTEN_FDS=2 LISTEN_PID=1; exec 3</ 4</");
+    assert_eq!(b.run().ok().lines(), ["none:", "4"]);
+}
+
 /// A service manager's socket; its thread reads what comes, so that a barrier (sd_notify_barrier(3)) is
 /// answered, until nothing has come for a while.
 fn notify_socket(b: Bundle) -> (Bundle, Receiver<String>) {

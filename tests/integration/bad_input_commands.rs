@@ -45,6 +45,8 @@ fn ids() {
         trial.refuses_command(&["delete", "--force", id], 1, &["invalid container id"]);
         trial.refuses_command(&["exec", id, "true"], 255, &["invalid container id"]);
     }
+    let slash = "invalid container id \"a/b\": invalid character `/` in the ID";
+    trial.refuses_command(&["state", "a/b"], 1, &[slash]);
     let b = trial.bundle();
     assert!(!b.state_root().exists() || fs::read_dir(b.state_root()).unwrap().next().is_none());
     b.assert_nothing_left();
