@@ -90,10 +90,11 @@ fn make_rootless(config: &mut Value) {
         mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
         for mount in mounts {
             match mount["destination"].as_str() {
-                // A new sysfs belongs to a network namespace, and this one is the host's.
+                // A new sysfs belongs to a network namespace, and this one is the host's. Below it are the user's own cgroups, which
+                // are read-only as well only by `rro` (CVE-2023-25809).
                 Some("/sys") => {
                     *mount = json!({"destination": "/sys", "type": "none", "source": "/sys",
-                        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
+                        "options": ["rbind", "nosuid", "noexec", "nodev", "rro"]});
                 }
                 // The group of terminals is not mapped.
                 Some("/dev/pts") => {

@@ -40,6 +40,31 @@ fn what_spec_writes_runs_as_it_is() {
     b.assert_nothing_left();
 }
 
+/// What is delegated to the user is his, and none of the container's (CVE-2023-25809).
+#[test]
+fn the_cgroups_of_the_user_are_out_of_reach() {
+    requires!(Need::Root, Need::UserNamespace, Need::CgroupV2, Need::Program("setpriv"));
+    let b = delegated(Bundle::new()).unprivileged();
+    let dir = b.dir();
+    b.cmd(&["spec", "--rootless", "-b", dir.to_str().unwrap()]).ok();
+    let written: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap();
+    let attempt =
+        "for d in $(find /sys/fs/cgroup -type d); do mkdir $d/made && echo made $d; done 2>&1; true";
+    for sysfs in [false, true] {
+        let mut config = written.clone();
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["sh", "-c", attempt]);
+        if sysfs {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            let sys = mounts.iter_mut().find(|mount| mount["destination"] == "/sys").unwrap();
+            *sys = json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]});
+        }
+        fs::write(dir.join("config.json"), config.to_string()).unwrap();
+        let out = b.cmd(&b.with_bundle("run", &[])).ok();
+        assert!(out.stdout.contains("Read-only file system") && !out.stdout.contains("made /"), "{out}");
+    }
+}
+
 #[test]
 fn its_whole_life_with_one_id() {
     requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"));
