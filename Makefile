@@ -45,7 +45,8 @@ RUNNER := $(if $(SUDO),CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) -E")
 STRIP ?= strip
 
 .PHONY: all demo test test-engines test-vm test-vm-engines conformance bench bench-isolation bench-calls bench-seccomp \
-        fuzz lint install clean root build-packages test-packages engine-packages fuzz-packages vm-packages FORCE
+        fuzz lint install clean root build-packages test-packages bench-packages engine-packages fuzz-packages \
+        vm-packages FORCE
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
@@ -93,7 +94,7 @@ BENCH_VIEWS ?= v1 v2
 BENCH_ARGS ?=
 
 # The machine should have nothing else to do meanwhile.
-bench: root build-packages test-packages $(ORLOP)
+bench: root build-packages test-packages bench-packages $(ORLOP)
 	mkdir -p $(BENCH)
 	$(SUDO) tools/bench/peers.sh $(PEERS) >$(BENCH)/peers
 	for name in floor workload; do \
@@ -171,9 +172,10 @@ root:
 build-packages: PACKAGES := gcc libc6-dev
 test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
 fuzz-packages: PACKAGES := g++
+bench-packages: PACKAGES := linux-perf
 vm-packages: PACKAGES := busybox-static debian-archive-keyring e2fsprogs mmdebstrap xz-utils zstd
 engine-packages: PACKAGES := podman containerd docker.io containernetworking-plugins iptables tini curl
-build-packages test-packages engine-packages fuzz-packages vm-packages:
+build-packages test-packages bench-packages engine-packages fuzz-packages vm-packages:
 	@if ! command -v dpkg-query >/dev/null; then \
 	    echo "not a Debian: provide what these packages provide: $(PACKAGES)"; exit 0; \
 	fi; \

@@ -9,6 +9,7 @@ mod inside;
 mod lifecycle;
 mod report;
 mod runtimes;
+mod shares;
 mod single;
 
 use anyhow::{Context, Result, bail};
@@ -84,6 +85,7 @@ fn main() -> Result<()> {
     let mut tables = Vec::new();
     tables.extend(lifecycle::measure(&bench)?);
     tables.extend(single::measure(&bench)?);
+    tables.extend(shares::measure(&bench)?);
     tables.extend(inside::measure(&bench)?);
     let report = report::Report::new(&bench, options.view, tables);
     print!("{}", report.markdown());

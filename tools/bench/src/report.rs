@@ -65,10 +65,11 @@ impl Row {
         self.quartiles(column).map(|[_, median, _]| median)
     }
 
-    /// How many times worse `one` is than `other`.
+    /// How many times worse `one` is than `other`; of two that have nearly none of it there is nothing to say.
     fn ratio(&self, one: usize, other: usize) -> Option<f64> {
         let (one, other) = (self.median(one)?, self.median(other)?);
-        Some(if self.more_is_better { other / one } else { one / other })
+        let ratio = if self.more_is_better { other / one } else { one / other };
+        Some(ratio).filter(|ratio| ratio.is_finite() && one.min(other) >= 0.005)
     }
 }
 
