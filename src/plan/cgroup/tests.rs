@@ -175,6 +175,8 @@ fn values_that_nothing_can_grant() {
             "memory.useHierarchy: false is not possible: the kernel always counts sub-cgroups in",
         ),
         (r#"{"memory":{"swappiness":101}}"#, V1, "memory.swappiness: 101 is not between 0 and 100"),
+        (r#"{"cpu":{"shares":1}}"#, V1, "cpu.shares: 1 is not between 2 and 262144"),
+        (r#"{"cpu":{"shares":262145}}"#, V1, "cpu.shares: 262145 is not between 2 and 262144"),
         (r#"{"cpu":{"idle":2}}"#, V2, "cpu.idle: 2 is neither 0 nor 1"),
         (r#"{"cpu":{"cpus":"0\n1"}}"#, V2, r#"cpu.cpus: "0\n1" is not a list of numbers and ranges"#),
         (r#"{"blockIO":{"weight":9}}"#, V2, "blockIO.weight: 9 is not between 10 and 1000"),

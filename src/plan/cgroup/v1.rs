@@ -17,7 +17,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         self::memory(memory, &mut writes)?;
     }
     if let Some(cpu) = resources.cpu() {
-        self::cpu(cpu, &mut writes);
+        self::cpu(cpu, &mut writes)?;
     }
     shared::idle(resources, &mut writes)?;
     shared::pids(resources, &mut writes);
@@ -74,7 +74,13 @@ fn memory(memory: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
     Ok(())
 }
 
-fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) {
+fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+    // The kernel would take the nearest one in silence.
+    if let Some(shares) = cpu.shares().filter(|shares| !matches!(shares, 0 | 2..=262_144)) {
+        return Err(
+            Error::new(format!("{shares} is not between 2 and 262144")).field("linux.resources.cpu.shares")
+        );
+    }
     let number = |value: Option<u64>| value.filter(|value| *value != 0).map(|value| value.to_string());
     let signed = |value: Option<i64>| value.filter(|value| *value != 0).map(|value| value.to_string());
     for (value, file, name) in [
@@ -91,6 +97,7 @@ fn cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) {
             writes.push(Write::new("cpu", file, value, format!("linux.resources.cpu.{name}")));
         }
     }
+    Ok(())
 }
 
 fn block_io(block: &LinuxBlockIo, writes: &mut Vec<Write>) -> Result<()> {
