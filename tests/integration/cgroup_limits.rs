@@ -199,6 +199,7 @@ fn weight_of_one_block_device() {
     requires!(Need::V2Controller("io"), Need::Program("losetup"));
     let files = Bundle::new();
     if !has_file(&files, "blkio", "io.weight", "io.weight") {
+        eprintln!("skipped: needs io.weight");
         return;
     }
     let device = LoopDevice::new(&files.io().join("disk"));
@@ -244,7 +245,10 @@ fn rdma() {
     b.assert_nothing_left();
 
     requires!(Need::File("/sys/class/infiniband"));
-    let Some(device) = fs::read_dir("/sys/class/infiniband").unwrap().flatten().next() else { return };
+    let Some(device) = fs::read_dir("/sys/class/infiniband").unwrap().flatten().next() else {
+        eprintln!("skipped: needs an RDMA device");
+        return;
+    };
     let name = device.file_name().into_string().unwrap();
     let limits = [("rdma.max", format!("{name} hca_handle=3 hca_object=500"))];
     let limits = limits.each_ref().map(|(file, line)| (*file, line.as_str()));
@@ -290,6 +294,7 @@ fn the_unified_map() {
 fn a_host_with_version_1_takes_no_unified_map() {
     requires!(Need::CgroupV1);
     if View::from_env() == View::V2 {
+        eprintln!("skipped: needs VIEW not to be v2");
         return;
     }
     let b = Bundle::new().set("/linux/resources", json!({"unified": {"memory.high": "50331648"}}));

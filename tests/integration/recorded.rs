@@ -259,12 +259,14 @@ fn granted_of(capabilities: u64) -> u64 {
 #[test]
 fn a_limit_over_the_hosts_is_named() {
     if has_sys_resource() {
+        eprintln!("skipped: needs a host without CAP_SYS_RESOURCE");
         return;
     }
     let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let b = bundle(PODMAN);
     let asked = b.config.pointer("/process/rlimits/0/hard").and_then(Value::as_u64).unwrap();
     if hard >= asked {
+        eprintln!("skipped: needs a lower hard limit of open files");
         return;
     }
     let hard = hard.to_string();
@@ -283,6 +285,7 @@ fn a_limit_over_the_hosts_is_named() {
 #[test]
 fn a_capability_over_the_hosts_is_named() {
     if has_sys_resource() {
+        eprintln!("skipped: needs a host without CAP_SYS_RESOURCE");
         return;
     }
     let b = bundle(DOCKER_PRIVILEGED);
