@@ -3,7 +3,8 @@
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
 # make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
-# make test-vm-engines  runs Podman and containerd there, with systemd's cgroups, and Podman as an ordinary user
+# make test-vm-engines  runs Podman and containerd there, with systemd's cgroups, and Podman as an ordinary user;
+#                with VM_SUITE=sid in Debian sid, and Docker, too
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
 # make bench-calls  prints the system calls, memory and size of what `make` built, crun and runc beside it
 # make bench     compares with other runtimes and with the bare system calls, into docs/benchmarks/; BENCH_ARGS=--quick
@@ -83,9 +84,10 @@ test-vm: root build-packages test-packages vm-packages $(ORLOP)
 
 # What does not care for the machine is left to `make test-engines`.
 test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
-    containerd::tasks::systemd containerd::tasks::terminals
+    containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty docker::containers \
+    docker::daemon::userns_remap docker::storm
 test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
-	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) VM_SECONDS=2400 \
+	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) VM_SECONDS=3600 \
 	    cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
 
 BENCH := $(abspath $(TARGET_DIR))/bench

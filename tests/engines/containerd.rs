@@ -1,6 +1,7 @@
 //! containerd by its own client, through the shim `io.containerd.runc.v2`; and as Kubernetes uses it.
 
 mod cri;
+mod deaths;
 mod protobuf;
 mod tasks;
 
@@ -16,24 +17,33 @@ fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let machine = Need::Machine.is_met();
         let world = if machine { World::machine() } else { World::new("containerd") };
-        world.configure("Kubernetes");
-        // The image of the tests, what a host without CAP_SYS_RESOURCE needs, Debian's folder of CNI plugins, and a network.
-        let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\nrestrict_oom_score_adj = true\n\
-                   [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
-        world.append("/etc/containerd/config.toml", cri);
-        if machine {
-            world.sh("sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml").ok();
-        }
-        let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
-            "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
-            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.77.0.0/16"}]]}}]}"#;
-        world.write("/etc/cni/net.d/10-pods.conflist", network);
-        world.daemon("containerd", "containerd", "ctr version");
-        for (image, namespace) in [("bb", "default"), ("bb", "k8s.io"), ("pause", "k8s.io")] {
-            world.sh(&format!("ctr -n {namespace} image import /var/tmp/images/{image}.tar")).ok();
-        }
+        configure(&world, machine);
+        start(&world);
         world
     })
+}
+
+fn configure(world: &World, systemd: bool) {
+    world.configure("Kubernetes");
+    // The image of the tests, what a host without CAP_SYS_RESOURCE needs, Debian's folder of CNI plugins, and a network.
+    let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"localhost/pause:1\"\nrestrict_oom_score_adj = true\n\
+                   [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
+    world.append("/etc/containerd/config.toml", cri);
+    if systemd {
+        world.sh("sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml").ok();
+    }
+    let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
+            "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.77.0.0/16"}]]}}]}"#;
+    world.write("/etc/cni/net.d/10-pods.conflist", network);
+}
+
+/// Starts the daemon, and gives it the images.
+fn start(world: &World) {
+    world.daemon("containerd", "containerd", "ctr version");
+    for (image, namespace) in [("bb", "default"), ("bb", "k8s.io"), ("pause", "k8s.io")] {
+        world.sh(&format!("ctr -n {namespace} image import /var/tmp/images/{image}.tar")).ok();
+    }
 }
 
 /// A command line of ctr.

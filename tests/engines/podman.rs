@@ -177,6 +177,12 @@ fn a_terminal_is_one_and_follows_its_size() {
 }
 
 #[test]
+fn a_terminal_is_left_and_taken_up_again() {
+    requires!(NEED);
+    container::check_detaching::<Podman>();
+}
+
+#[test]
 fn exec_gives_a_terminal() {
     requires!(NEED);
     let c = Container::up("exectty", "");

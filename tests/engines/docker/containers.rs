@@ -1,8 +1,8 @@
 //! Single containers and their networks.
 
 use super::{Container, Docker, NEED, docker, run, world};
-use crate::harness::container::check_terminal;
-use crate::harness::{Need, requires, wait_until};
+use crate::harness::container::{check_detaching, check_terminal};
+use crate::harness::{Need, Output, requires, wait_until};
 
 #[test]
 fn it_is_the_default_runtime() {
@@ -82,6 +82,7 @@ fn exec_runs_further_processes() {
 fn terminals() {
     requires!(NEED);
     check_terminal::<Docker>();
+    check_detaching::<Docker>();
 
     let c = Container::up("exectty", "");
     let (command, mut terminal) = world().spawn_on_terminal("docker exec -it exectty sh");
@@ -91,34 +92,59 @@ fn terminals() {
     c.remove();
 }
 
+/// Files of the container's cgroup, of either version, and what they say at first and after the update.
+const LIMITS_V1: [(&str, &str, &str); 6] = [
+    ("memory.limit_in_bytes", "67108864", "134217728"),
+    ("memory.memsw.limit_in_bytes", "134217728", "268435456"),
+    ("cpu.cfs_quota_us", "50000", "25000"),
+    ("cpu.shares", "512", "512"),
+    ("pids.max", "20", "30"),
+    ("cpuset.cpus", "0", "0"),
+];
+const LIMITS_V2: [(&str, &str, &str); 6] = [
+    ("memory.max", "67108864", "134217728"),
+    ("memory.swap.max", "67108864", "134217728"),
+    ("cpu.max", "50000 100000", "25000 100000"),
+    ("cpu.weight", "59", "59"),
+    ("pids.max", "20", "30"),
+    ("cpuset.cpus", "0", "0"),
+];
+
 #[test]
 fn limits_and_update() {
-    requires!(NEED, Need::CgroupV1);
+    requires!(NEED);
+    let limits = if Need::CgroupV1.is_met() { LIMITS_V1 } else { LIMITS_V2 };
     let c =
         Container::up("limits", "--memory 64m --cpus 0.5 --pids-limit 20 --cpuset-cpus 0 --cpu-shares 512");
     let file = |name: &str| world().cgroup_file(&c.id, name);
-    for (name, value) in [
-        ("memory.limit_in_bytes", "67108864"),
-        ("memory.memsw.limit_in_bytes", "134217728"),
-        ("cpu.cfs_quota_us", "50000"),
-        ("cpu.shares", "512"),
-        ("pids.max", "20"),
-        ("cpuset.cpus", "0"),
-    ] {
+    for (name, value, _) in limits {
         assert_eq!(file(name), value, "{name}");
     }
     c.cmd("update --memory 128m --memory-swap 256m --cpus 0.25 --pids-limit 30", "").ok();
-    for (name, value) in [
-        ("memory.limit_in_bytes", "134217728"),
-        ("memory.memsw.limit_in_bytes", "268435456"),
-        ("cpu.cfs_quota_us", "25000"),
-        ("cpu.shares", "512"),
-        ("pids.max", "30"),
-    ] {
+    for (name, _, value) in limits {
         assert_eq!(file(name), value, "{name}");
     }
     c.remove();
     assert_eq!(run("--memory 16m --memory-swap 16m", "tail -c 64m /dev/zero").code(), 137);
+}
+
+#[test]
+fn systemd_manages_the_cgroup() {
+    requires!(NEED, Need::Machine);
+    let driver = docker("info --format '{{.CgroupDriver}} {{.CgroupVersion}}'").ok();
+    assert_eq!(driver.stdout, "systemd 2\n");
+    let c = Container::up("scope", "--memory 64m");
+    let scope = format!("docker-{}.scope", c.id);
+    let show = format!("systemctl show -P ControlGroup -P MemoryMax {scope}");
+    let cgroup = format!("/system.slice/{scope}");
+    assert_eq!(world().sh(&show).ok().lines(), [cgroup.as_str(), "67108864"]);
+    c.cmd("update --memory 128m --memory-swap 256m", "").ok();
+    assert_eq!(world().sh(&show).ok().lines(), [cgroup.as_str(), "134217728"]);
+    world().sh("systemctl daemon-reload").ok();
+    assert_eq!(world().cgroup_file(&c.id, "memory.max"), "134217728");
+    c.remove();
+    let units = world().sh("systemctl list-units --all --plain 'docker-*'").ok();
+    assert!(!units.stdout.contains(&scope), "{units}");
 }
 
 #[test]
@@ -192,6 +218,10 @@ fn containers_on_a_network_of_their_own() {
     docker("network rm backend").ok();
 }
 
+fn run_image(image: &str) -> Output {
+    docker(&format!("run --rm --network none {image}")).ok()
+}
+
 #[test]
 fn build_runs_its_steps() {
     requires!(NEED);
@@ -200,5 +230,17 @@ fn build_runs_its_steps() {
     world().write("/tmp/build/Dockerfile", file);
     let out = world().sh("DOCKER_BUILDKIT=0 docker build --network none -t built /tmp/build").ok();
     assert!(out.stdout.contains("app\n"), "{out}");
-    assert_eq!(docker("run --rm --network none built").ok().stdout, "built\n/d\napp\n");
+    assert_eq!(run_image("built").stdout, "built\n/d\napp\n");
+}
+
+/// By BuildKit, which is part of dockerd and starts the runtime by itself.
+#[test]
+fn buildkit_runs_its_steps() {
+    requires!(NEED, Need::File("/usr/libexec/docker/cli-plugins/docker-buildx"));
+    let file = "FROM localhost/bb:1\nRUN cat /proc/self/cgroup >/cgroup; id -u >/uid\nUSER app\nRUN id -un\n\
+                CMD [\"sh\", \"-c\", \"cat /uid; id -un\"]\n";
+    world().write("/tmp/buildkit/Dockerfile", file);
+    let out = world().sh("docker build --progress plain --network none -t by-buildkit /tmp/buildkit").ok();
+    assert!(out.stderr.contains("app\n"), "{out}");
+    assert_eq!(run_image("by-buildkit").stdout, "0\napp\n");
 }

@@ -2,33 +2,38 @@
 
 use super::{NEED, start};
 use crate::harness::{Need, World, requires, wait_until};
-use std::sync::OnceLock;
 
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| start("remap", "--userns-remap daemon:daemon"))
-}
-
+/// A daemon that may be the second one of its machine.
 #[test]
 fn userns_remap() {
     requires!(NEED, Need::UserNamespace);
-    let out = world()
-        .sh("docker run --rm bb:1 sh -c 'id -u; cat /proc/self/uid_map; touch /new && stat -c %u /new'")
-        .ok();
+    let world = if Need::Machine.is_met() { World::machine() } else { World::new("remap") };
+    // Whose ids it takes.
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        world.append(file, "daemon:300000:65536\n");
+    }
+    let places = "--data-root /var/lib/remap --exec-root /run/remap -p /run/remap.pid --bridge none";
+    let socket = "-H unix:///run/remap.sock";
+    start(&world, &format!("--userns-remap daemon:daemon {places} {socket}"), &format!("docker {socket}"));
+    let docker = |args: &str| world.sh(&format!("docker {socket} {args}"));
+
+    let script = "id -u; cat /proc/self/uid_map; touch /new && stat -c %u /new";
+    let out = docker(&format!("run --rm bb:1 sh -c '{script}'")).ok();
     let fields: Vec<&str> = out.stdout.split_whitespace().collect();
     assert_eq!((fields[0], fields[1], fields[3], fields[4]), ("0", "0", "65536", "0"), "{out}");
     assert_ne!(fields[2], "0");
-    let id = world().sh("docker run -d --name held bb:1 sleep 300").ok();
-    assert_eq!(world().sh("docker exec held id -u").ok().stdout, "0\n");
-    world().sh("docker rm -f held").ok();
-    world().assert_nothing_left(id.stdout.trim());
+    let id = docker("run -d --name held bb:1 sleep 300").ok();
+    assert_eq!(docker("exec held id -u").ok().stdout, "0\n");
+    docker("rm -f held").ok();
+    world.assert_nothing_left(id.stdout.trim());
 }
 
 /// The daemon is killed in the middle of everything, and comes again: all can be removed.
 #[test]
 fn the_daemon_is_killed() {
     requires!(NEED);
-    let world = start("killed", "");
+    let world = World::new("killed");
+    start(&world, "", "docker");
     let start = "for i in $(seq 8); do docker run -d --name c$i --network none bb:1 sleep 300 & done";
     for moment in ["0.3", "1", "2"] {
         world.sh(&format!("({start}) >/dev/null 2>&1; sleep {moment}; kill -9 $(cat /run/docker.pid)")).ok();

@@ -47,6 +47,12 @@ impl<E: Engine> Container<E> {
         Container { name, id: out.stdout.trim().to_owned(), engine: PhantomData }
     }
 
+    /// One that is there.
+    pub fn named(name: &'static str) -> Self {
+        let out = command::<E>(&format!("inspect --format '{{{{.Id}}}}' {name}")).ok();
+        Container { name, id: out.stdout.trim().to_owned(), engine: PhantomData }
+    }
+
     /// Runs a command of the engine on it: the words before its name, and those after it.
     pub fn cmd(&self, before: &str, after: &str) -> Output {
         command::<E>(&format!("{before} {} {after}", self.name))
@@ -78,4 +84,28 @@ pub fn check_terminal<E: Engine>() {
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
     terminal.resize(33, 99);
     assert_eq!(command.wait().code(), 6);
+}
+
+/// Whoever is at the terminal may go by ctrl-p ctrl-q, and the container stays; another one comes to it.
+pub fn check_detaching<E: Engine>() {
+    let line = format!("{} run -it --name keys --network none bb:1 sh", E::NAME);
+    let (command, mut terminal) = E::world().spawn_on_terminal(&line);
+    terminal.write("here=$((40 + 2)); echo first $here\n");
+    terminal.read_until("first 42");
+    // Podman knows a key if it comes alone, as it does from a keyboard.
+    terminal.write("\x10");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    terminal.write("\x11");
+    assert_eq!(command.wait().code(), 0);
+
+    let c = Container::<E>::named("keys");
+    assert_eq!(c.inspect(".State.Status"), "running");
+    let (command, mut terminal) = E::world().spawn_on_terminal(&format!("{} attach keys", E::NAME));
+    terminal.write("echo second $here; exit 5\n");
+    terminal.read_until("second 42");
+    // The code of its own end is the engine's affair, and 0 of some.
+    command.wait();
+    wait_until("it exits", || c.inspect(".State.Status") == "exited");
+    assert_eq!(c.inspect(".State.ExitCode"), "5");
+    c.remove();
 }

@@ -1,13 +1,11 @@
 //! The terminal that a test holds.
 
+use super::commands::deadline;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
-
-/// How long a terminal or a socket may stay silent, in milliseconds.
-const DEADLINE: u16 = 60_000;
 
 /// The master side of a terminal.
 pub struct Terminal {
@@ -75,7 +73,7 @@ impl Terminal {
 /// Waits until a descriptor can be read; for a pidfd that is when the process has ended.
 #[track_caller]
 pub fn wait_readable(file: &impl AsFd) {
-    let ready =
-        poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::from(DEADLINE)).unwrap();
-    assert!(ready > 0, "nothing came in {DEADLINE} ms");
+    let timeout = PollTimeout::try_from(deadline()).unwrap();
+    let ready = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
+    assert!(ready > 0, "nothing came in {:?}", deadline());
 }
