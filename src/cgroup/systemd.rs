@@ -157,9 +157,12 @@ impl Unit {
     /// Starts it and waits until it runs. One of the same name that has failed gives its place up.
     fn start(&self, connection: &mut Connection, properties: &[Property]) -> Result<()> {
         let name = &self.name;
-        let body = Body::default().text(name).text("replace").properties(properties).no_units();
         let doing = || format!("start {name} by systemd");
-        let call = |connection: &mut Connection| connection.call("StartTransientUnit", &body).doing(doing);
+        let call = |connection: &mut Connection| {
+            let body =
+                |properties: &_| Body::default().text(name).text("replace").properties(properties).no_units();
+            call_with(connection, "StartTransientUnit", body, properties).doing(doing)
+        };
         let mut answer = call(connection)?;
         if matches!(&answer, Answer::Refused { name, .. } if name == UNIT_EXISTS) {
             connection.call("ResetFailedUnit", &Body::default().text(name)).doing(doing)?;
@@ -216,6 +219,7 @@ impl Unit {
 }
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const INVALID: &str = "org.freedesktop.DBus.Error.InvalidArgs";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Limits that systemd was told of; what it knew before is told again on drop, unless they hold.
@@ -264,8 +268,9 @@ impl Unit {
         let exact: Vec<(PathBuf, String)> = WRITTEN_BY_SYSTEMD.iter().filter_map(now).collect();
         let doing = || format!("tell systemd of the limits of {}", self.name);
         let mut connection = self.connect(Instant::now() + PATIENCE)?;
-        let body = Body::default().text(&self.name).bool(true).properties(&properties);
-        if let Answer::Refused { text, .. } = connection.call("SetUnitProperties", &body).doing(doing)? {
+        let body = |properties: &_| Body::default().text(&self.name).bool(true).properties(properties);
+        let answer = call_with(&mut connection, "SetUnitProperties", body, &properties).doing(doing)?;
+        if let Answer::Refused { text, .. } = answer {
             return Err(Error::new(text).doing(doing()));
         }
         // systemd writes the files when it has answered, but before it answers again.
@@ -279,8 +284,24 @@ impl Unit {
     }
 }
 
+/// Calls a method with properties; if they are refused, once more without one that an older systemd does not take.
+fn call_with(
+    connection: &mut Connection,
+    method: &str,
+    body: impl Fn(&[Property]) -> Body,
+    properties: &[Property],
+) -> Result<Answer> {
+    let answer = connection.call(method, &body(properties))?;
+    match (&answer, plan::without_idle(properties)) {
+        (Answer::Refused { name, .. }, Some(fewer)) if name == INVALID => {
+            connection.call(method, &body(&fewer))
+        }
+        _ => Ok(answer),
+    }
+}
+
 /// The files with one value each that systemd writes for properties.
-const WRITTEN_BY_SYSTEMD: [&str; 13] = [
+const WRITTEN_BY_SYSTEMD: [&str; 16] = [
     "cpu.idle",
     "cpu.weight",
     "cpu.max",
@@ -292,6 +313,9 @@ const WRITTEN_BY_SYSTEMD: [&str; 13] = [
     "memory.low",
     "memory.max",
     "memory.min",
+    "memory.oom.group",
     "memory.swap.max",
+    "memory.zswap.max",
+    "memory.zswap.writeback",
     "pids.max",
 ];

@@ -1,6 +1,6 @@
 //! Cgroups made by systemd: the unit as `systemctl` shows it, its cgroup, and what becomes of both.
 
-use crate::harness::{Bundle, Need, hierarchies, requires, runtime, wait_until};
+use crate::harness::{Bundle, LoopDevice, Need, hierarchies, requires, runtime, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -210,6 +210,69 @@ fn an_update_changes_the_unit_and_nothing_else() {
         (value(&b, "memory.max"), value(&b, "cpu.max")),
         ("134217728".into(), "999999 1000000".into())
     );
+}
+
+/// With the first property that it is told, systemd writes all that it has for a unit.
+#[test]
+fn what_is_idle_stays_so() {
+    requires!(Need::Systemd);
+    let b = managed(Bundle::idle()).set("/linux/resources/cpu", json!({"idle": 1, "quota": 50_000})).up();
+    let check = |idle: &str, weight: &str| {
+        assert_eq!(show(&unit(&b), "CPUWeight"), [format!("CPUWeight={weight}")]);
+        assert_eq!((value(&b, "cpu.idle"), value(&b, "cpu.max")), (idle.into(), "50000 100000".into()));
+    };
+    check("1", "idle");
+    systemctl(&["daemon-reload"]);
+    systemctl(&["set-property", "--runtime", &unit(&b), "MemoryHigh=1G"]);
+    check("1", "idle");
+    b.cmd(&["update", "--memory", "134217728", &b.id]).ok();
+    check("1", "idle");
+    b.cmd(&["update", "--cpu-idle", "0", &b.id]).ok();
+    systemctl(&["set-property", "--runtime", &unit(&b), "CPUQuotaPeriodSec=100ms"]);
+    check("0", "100");
+    b.cmd(&["update", "--cpu-idle", "1", &b.id]).ok();
+    systemctl(&["daemon-reload"]);
+    check("1", "idle");
+}
+
+/// Limits that are in the files alone.
+#[test]
+fn what_systemd_has_no_property_for_stays() {
+    requires!(Need::Systemd, Need::Program("losetup"));
+    let files = Bundle::new();
+    let device = LoopDevice::new(&files.io().join("disk"));
+    let rate = json!([{"major": device.major, "minor": device.minor, "rate": 1 << 20}]);
+    let b = managed(Bundle::idle()).set(
+        "/linux/resources",
+        json!({
+            "blockIO": {"weight": 200, "throttleReadBpsDevice": rate},
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}],
+            "memory": {"limit": 67_108_864},
+            "cpu": {"quota": 50_000, "burst": 10_000},
+            "unified": {"memory.oom.group": "1", "memory.swap.high": "33554432"},
+        }),
+    );
+    let b = b.up();
+    let check = || {
+        for (file, expected) in [
+            ("io.max", format!("{} rbps=1048576 wbps=max riops=max wiops=max", device.number()).as_str()),
+            ("hugetlb.2MB.max", "4194304"),
+            ("hugetlb.2MB.rsvd.max", "4194304"),
+            ("cpu.max.burst", "10000"),
+            ("memory.oom.group", "1"),
+            ("memory.swap.high", "33554432"),
+        ] {
+            assert_eq!(value(&b, file), expected, "{file}");
+        }
+    };
+    check();
+    systemctl(&["daemon-reload"]);
+    check();
+    b.cmd(&["update", "--memory", "134217728", "--cpu-quota", "60000", "--pids-limit", "50", &b.id]).ok();
+    check();
+    systemctl(&["set-property", "--runtime", &unit(&b), "IOWeight=300"]);
+    systemctl(&["daemon-reload"]);
+    check();
 }
 
 #[test]

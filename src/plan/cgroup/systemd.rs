@@ -8,7 +8,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use properties::limits;
+pub use properties::{limits, without_idle};
 
 use super::Write;
 use crate::error::{Error, Result};

@@ -7,12 +7,24 @@ use super::{Property, Value};
 /// would not take is left out: what counts is the file.
 pub fn limits(writes: &[Write]) -> Vec<Property> {
     let mut properties: Vec<Property> = Vec::new();
-    for property in writes.iter().flat_map(of_write) {
-        // The last one counts, as of the files.
-        properties.retain(|other| other.name != property.name);
-        properties.push(property);
+    for write in writes {
+        if write.file == "cpu.idle" && write.value == "0" && properties.iter().any(|p| p.name == CPU_WEIGHT) {
+            continue;
+        }
+        for property in of_write(write) {
+            // The last one counts, as of the files.
+            properties.retain(|other| other.name != property.name);
+            properties.push(property);
+        }
     }
     properties
+}
+
+/// The same for a systemd before version 252, which has no idle units, and leaves the file alone; `None` if that is no difference.
+pub fn without_idle(properties: &[Property]) -> Option<Vec<Property>> {
+    let (idle, rest): (Vec<_>, Vec<_>) =
+        properties.iter().cloned().partition(|property| *property == weigh(IDLE));
+    (!idle.is_empty()).then_some(rest)
 }
 
 fn of_write(write: &Write) -> Vec<Property> {
@@ -27,7 +39,10 @@ fn of_write(write: &Write) -> Vec<Property> {
         ("memory.min", _) => bytes("MemoryMin", value),
         ("memory.swap.max", _) => bytes("MemorySwapMax", value),
         ("pids.max", _) => bytes("TasksMax", value),
-        ("cpu.weight", _) => weight("CPUWeight", value),
+        ("cpu.weight", _) => weight(CPU_WEIGHT, value),
+        ("cpu.idle", _) if value == "1" => Some(weigh(IDLE)),
+        // The kernel goes back to this one, too.
+        ("cpu.idle", _) if value == "0" => Some(weigh(USUAL)),
         ("io.weight", _) => weight("IOWeight", value.strip_prefix("default ").unwrap_or(value)),
         ("io.bfq.weight", IfMissing::Write { value, .. }) => weight("IOWeight", value),
         ("cpuset.cpus", _) => mask("AllowedCPUs", value),
@@ -35,6 +50,15 @@ fn of_write(write: &Write) -> Vec<Property> {
         _ => None,
     };
     property.into_iter().collect()
+}
+
+const CPU_WEIGHT: &str = "CPUWeight";
+/// The weight that stands for cpu.idle, and the one where none is set.
+const IDLE: u64 = 0;
+const USUAL: u64 = 100;
+
+fn weigh(weight: u64) -> Property {
+    Property::new(CPU_WEIGHT, Value::Uint64(weight))
 }
 
 /// systemd's word for "max" of any limit, and of a quota.

@@ -117,6 +117,8 @@ fn limits_as_properties() {
         ("pids.max", "50", number("TasksMax", 50)),
         ("cpu.weight", "100", number("CPUWeight", 100)),
         ("cpu.weight", "0", vec![]),
+        ("cpu.idle", "1", number("CPUWeight", 0)),
+        ("cpu.idle", "0", number("CPUWeight", 100)),
         ("cpu.max", "20000 40000", quota(500_000, 40_000)),
         ("cpu.max", "50000", quota(500_000, 100_000)),
         ("cpu.max", "33333 100000", quota(340_000, 100_000)),
@@ -139,6 +141,12 @@ fn limits_as_properties() {
     assert_eq!(limits(&bfq), number("IOWeight", 4950));
     // Of two the last one counts.
     assert_eq!(limits(&[write("pids.max", "1"), write("pids.max", "2")]), number("TasksMax", 2));
+    // But the weight of what is not idle.
+    assert_eq!(limits(&[write("cpu.weight", "7"), write("cpu.idle", "0")]), number("CPUWeight", 7));
+    let idle = limits(&[write("cpu.weight", "7"), write("cpu.idle", "1"), write("pids.max", "2")]);
+    assert_eq!(idle, [number("CPUWeight", 0), number("TasksMax", 2)].concat());
+    assert_eq!(without_idle(&idle), Some(number("TasksMax", 2)));
+    assert_eq!(without_idle(&number("CPUWeight", 7)), None);
 }
 
 #[test]
