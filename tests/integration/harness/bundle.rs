@@ -46,7 +46,6 @@ pub struct Bundle {
     pub config: Value,
     pub(super) base: PathBuf,
     pub(super) prelude: Vec<String>,
-    pub(super) propagation: &'static str,
     pub(super) globals: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) commands: Cell<u32>,
@@ -71,7 +70,6 @@ impl Bundle {
             id,
             base,
             prelude: Vec::new(),
-            propagation: "private",
             globals: Vec::new(),
             environment: Vec::new(),
             commands: Cell::new(0),
@@ -259,10 +257,10 @@ impl Bundle {
         self
     }
 
-    /// All mounts that the runtime sees are shared, as systemd makes them.
-    pub fn shared_mounts(mut self) -> Self {
-        self.propagation = "shared";
-        self.prelude(":")
+    /// All mounts that the runtime sees are shared, as systemd makes them, but not with the host, where they may be
+    /// shared already.
+    pub fn shared_mounts(self) -> Self {
+        self.prelude("mount --make-rprivate /; mount --make-rshared /")
     }
 
     /// An option before the command: `--log`, `--debug`.

@@ -32,7 +32,7 @@ impl Bundle {
         } else {
             let script = format!("{}\nexec \"$@\"", prelude.join("\n"));
             let mut unshare = Command::new("unshare");
-            unshare.args(["--mount", "--propagation", self.propagation, "sh", "-euc", &script, "sh"]);
+            unshare.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]);
             unshare.arg(&runtime);
             unshare
         };

@@ -53,15 +53,21 @@ fn host_mounts(id: &str) -> Vec<PathBuf> {
 }
 
 /// The live processes that have to do with the bundle, each with the file of /proc that says so: one in a
-/// cgroup of it, one whose mount namespace holds its root file system, one called with its id.
+/// cgroup of it, one whose mount namespace holds its root file system, one called with its id. A mount that has
+/// reached the host makes nobody of the host one of them.
 pub fn processes_of(id: &str) -> Vec<(i32, &'static str)> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
     let is_zombie = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z'))
     };
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = namespace("self");
     let why = |pid: i32| {
         ["cgroup", "mountinfo", "cmdline"].into_iter().find(|file| {
+            if *file == "mountinfo" && namespace(&pid.to_string()) == own {
+                return false;
+            }
             let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             String::from_utf8_lossy(&text).contains(id)
         })
