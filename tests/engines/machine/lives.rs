@@ -78,15 +78,33 @@ fn of_a_user_by_systemd() {
     live(&Podman::user("systemd"), "user-systemd", Some(parent));
 }
 
-/// A user may not make cgroups where this manager wants them; what needs none works.
+/// A user may not make cgroups where this manager wants them, so it names none: then the cgroup is beside Podman's own,
+/// in the session.
 #[test]
 fn of_a_user_by_cgroupfs() {
     requires!(NEED);
     let podman = Podman::user("cgroupfs");
-    let id = podman.up("user-cgroupfs", "--network none");
+    let id = podman.up("user-cgroupfs", "--network none --memory 64m --cpus 0.5 --pids-limit 20");
+    let pid = podman.inspect("user-cgroupfs", ".State.Pid");
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = own.trim().strip_prefix("0::").unwrap();
+    assert!(
+        path.starts_with("/user.slice/user-1000.slice/user@1000.service/") && path.ends_with(&id),
+        "{path}"
+    );
+    let limits = |memory: &str, cpu: &str, pids: &str| {
+        for (file, value) in [("memory.max", memory), ("cpu.max", cpu), ("pids.max", pids)] {
+            assert_eq!(fs::read_to_string(cgroup(path).join(file)).unwrap().trim(), value, "{file}");
+        }
+    };
+    limits("67108864", "50000 100000", "20");
+    podman.cmd("update --memory 128m --cpus 0.25 --pids-limit 30 user-cgroupfs").ok();
+    limits("134217728", "25000 100000", "30");
     let out = podman.cmd("exec user-cgroupfs sh -c 'echo in; exit 7'");
     assert_eq!((out.code(), out.stdout.as_str()), (7, "in\n"), "{out}");
     podman.cmd("stop -t 60 user-cgroupfs").ok();
     assert_eq!(podman.inspect("user-cgroupfs", ".State.ExitCode"), "4");
     podman.remove("user-cgroupfs", &id);
+    let out = podman.run("--network none --memory 16m --memory-swap 16m", "tail -c 64m /dev/zero");
+    assert_eq!(out.code(), 137, "{out}");
 }
