@@ -1,6 +1,8 @@
 //! Statistics of the cgroup, in the form of runc's `events` (its types/events.go), which callers parse: its names, its units (bytes,
 //! nanoseconds) and its omissions. What Go leaves out when it is empty is null here and dropped at the end.
 
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
 
@@ -211,39 +213,4 @@ fn hugetlb(
         }
     }
     Ok(all.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_look_as_go_prints_them() {
-        let text = "some avg10=0.00 avg60=1.50 avg300=12.34 total=99\nfull avg10=10.00 avg60=0.00 avg300=0.00 total=0\n";
-        let full = r#""full":{"avg10":10,"avg300":0,"avg60":0,"total":0}"#;
-        let some = r#""some":{"avg10":0,"avg300":12.34,"avg60":1.5,"total":99}"#;
-        assert_eq!(pressure(text).to_string(), format!("{{{full},{some}}}"));
-    }
-
-    #[test]
-    fn page_sizes_have_the_names_of_files() {
-        for (name, size) in [
-            ("hugepages-64kB", Some("64KB")),
-            ("hugepages-2048kB", Some("2MB")),
-            ("hugepages-524288kB", Some("512MB")),
-            ("hugepages-1048576kB", Some("1GB")),
-            ("hugepages-16777216kB", Some("16GB")),
-            ("other", None),
-        ] {
-            assert_eq!(page_size(name).as_deref(), size, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_is_empty_is_left_out_as_by_go() {
-        let mut value = json!({"list": some_list(Vec::<u64>::new()), "usage": some(0), "failcnt": 0,
-            "entries": [block_entry("0:7", "", 3)]});
-        drop_nulls(&mut value);
-        assert_eq!(value, json!({"failcnt": 0, "entries": [{"minor": 7, "value": 3}]}));
-    }
 }

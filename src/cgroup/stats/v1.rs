@@ -77,12 +77,12 @@ pub fn read(meter: &mut Meter, cgroup: &Cgroup) -> Result<Value> {
         stats["blkio"] = block_io(meter, dir)?;
     }
     if let Some(dir) = dir("hugetlb") {
+        // What is reserved, as in runc since 1.2: it is that which the limit holds up first.
         stats["hugetlb"] = hugetlb(meter, |meter, size| {
-            let Some(usage) = meter.text(dir, &format!("hugetlb.{size}.usage_in_bytes"))? else {
-                return Ok(None);
-            };
-            let max = meter.number(dir, &format!("hugetlb.{size}.max_usage_in_bytes"))?;
-            let failures = meter.number(dir, &format!("hugetlb.{size}.failcnt"))?;
+            let name = |what: &str| format!("hugetlb.{size}.rsvd.{what}");
+            let Some(usage) = meter.text(dir, &name("usage_in_bytes"))? else { return Ok(None) };
+            let max = meter.number(dir, &name("max_usage_in_bytes"))?;
+            let failures = meter.number(dir, &name("failcnt"))?;
             Ok(Some(json!({"usage": some(super::number(&usage)), "max": some(max), "failcnt": failures})))
         })?;
     }
