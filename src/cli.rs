@@ -33,7 +33,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options before the command.
+// Options before the command.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Print the version
@@ -95,7 +95,8 @@ pub enum CgroupManager {
 }
 
 /// The commands. The definition of a command's options is only built when it is the one that was typed: to build all of them took
-/// half a million instructions, most of what a short command did.
+/// half a million instructions, most of what a short command did. It is built so late that a `///` comment on its type would replace
+/// the text here.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
@@ -146,7 +147,7 @@ pub enum Mounts {
     Remove(ChangeMounts),
 }
 
-/// Arguments of `mounts add` and `mounts remove`.
+// Arguments of `mounts add` and `mounts remove`.
 #[derive(Debug, Args)]
 pub struct ChangeMounts {
     /// The container
@@ -164,7 +165,7 @@ pub enum Seccomp {
     Explain(Explain),
 }
 
-/// Arguments of `seccomp explain`.
+// Arguments of `seccomp explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
     /// A profile as in linux.seccomp, or a whole config.json
@@ -178,7 +179,7 @@ pub struct Explain {
     pub args: Vec<String>,
 }
 
-/// A container.
+// A container.
 #[derive(Debug, Args)]
 pub struct Id {
     /// Its id
@@ -186,7 +187,7 @@ pub struct Id {
     pub id: String,
 }
 
-/// Options of `create`, which `run` has too.
+// Options of `create`, which `run` has too.
 #[derive(Debug, Args)]
 pub struct Create {
     /// The bundle: a directory with config.json
@@ -218,7 +219,7 @@ pub struct Create {
     pub id: String,
 }
 
-/// Options of `run`.
+// Options of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Those of `create`.
@@ -232,7 +233,7 @@ pub struct Run {
     pub keep: bool,
 }
 
-/// Options of `kill`.
+// Options of `kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
     /// Signal all processes; none is left is no error
@@ -246,7 +247,7 @@ pub struct Kill {
     pub signal: String,
 }
 
-/// Options of `delete`.
+// Options of `delete`.
 #[derive(Debug, Args)]
 pub struct Delete {
     /// Kill it first if it runs; no error if there is none
@@ -257,7 +258,7 @@ pub struct Delete {
     pub id: String,
 }
 
-/// Options of `exec`.
+// Options of `exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
     /// Unix socket that takes the master of the process's terminal
@@ -328,7 +329,7 @@ pub enum ListFormat {
     Json,
 }
 
-/// Options of `list`.
+// Options of `list`.
 #[derive(Debug, Args)]
 pub struct List {
     /// Form
@@ -339,7 +340,7 @@ pub struct List {
     pub quiet: bool,
 }
 
-/// Options of `ps`.
+// Options of `ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
     /// Form
@@ -353,7 +354,7 @@ pub struct Ps {
     pub args: Vec<String>,
 }
 
-/// Options of `spec`.
+// Options of `spec`.
 #[derive(Debug, Args)]
 pub struct Spec {
     /// The directory to write it into
@@ -432,6 +433,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_is_what_the_list_of_commands_says() {
+        let (listed, mut built) = (Cli::command(), Cli::command());
+        built.build();
+        for command in listed.get_subcommands() {
+            let about = built.find_subcommand(command.get_name()).and_then(|built| built.get_about());
+            assert_eq!(about.map(ToString::to_string), command.get_about().map(ToString::to_string));
+        }
     }
 
     #[test]

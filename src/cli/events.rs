@@ -3,7 +3,7 @@
 use clap::Args;
 use std::time::Duration;
 
-/// Options of `events`.
+// Options of `events`.
 #[derive(Debug, Args)]
 pub struct Events {
     /// How often statistics are printed: 5s, 100ms, 1m30s

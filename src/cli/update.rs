@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// Options of `update`. What is empty or 0 changes nothing.
+// Options of `update`. What is empty or 0 changes nothing.
 #[derive(Debug, Args)]
 pub struct Update {
     /// Take the limits from a JSON file like linux.resources, `-` for the standard input; but for the schemas, all other options
