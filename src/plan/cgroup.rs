@@ -161,8 +161,11 @@ impl CgroupPath {
         let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(CgroupPath::Default(id.to_owned()));
         };
-        if path.as_os_str().as_encoded_bytes().contains(&0) {
-            return Err(Error::new("the path contains a NUL byte"));
+        // The kernel takes neither; the second would break up the lines of /proc/PID/cgroup.
+        for (byte, what) in [(0, "a NUL byte"), (b'\n', "a line break")] {
+            if path.as_os_str().as_encoded_bytes().contains(&byte) {
+                return Err(Error::new(format!("the path contains {what}")));
+            }
         }
         let mut clean = PathBuf::new();
         for component in path.components() {

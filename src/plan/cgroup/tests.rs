@@ -254,6 +254,7 @@ fn paths() {
         (Some("."), Err("\".\" is not a cgroup of the container's own")),
         (Some("/a/../b"), Err("the path leads upwards with \"..\": \"/a/../b\"")),
         (Some("a\0b"), Err("the path contains a NUL byte")),
+        (Some("/a\nb"), Err("the path contains a line break")),
         (Some(&long), Err("a name in the path is longer than 255 bytes")),
         (Some(&deep), Err("the path is longer than 3840 bytes")),
     ];
