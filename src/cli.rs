@@ -1,5 +1,6 @@
 //! The command line: what can be typed, in runc's names. What it means is in `commands`.
 
+mod dashes;
 mod events;
 mod update;
 
@@ -367,59 +368,17 @@ pub struct Spec {
 
 /// Parses a command line.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(with_double_dashes(args.collect()))
+    Cli::try_parse_from(dashes::doubled(args.collect()))
 }
 
 /// The log that a command line names which can't be parsed as a whole.
 pub fn log_of(args: impl Iterator<Item = OsString>) -> (Option<PathBuf>, LogFormat) {
-    let partly = Cli::command().ignore_errors(true).try_get_matches_from(with_double_dashes(args.collect()));
+    let partly = Cli::command().ignore_errors(true).try_get_matches_from(dashes::doubled(args.collect()));
     let found = partly.ok().map(|found| {
         let format = found.get_one::<LogFormat>("log_format").copied();
         (found.get_one::<PathBuf>("log").cloned(), format.unwrap_or(LogFormat::Text))
     });
     found.unwrap_or((None, LogFormat::Text))
-}
-
-/// Long options may have a single dash (`-no-subreaper`), as callers that know runc's parser write them. Only what is the name of a
-/// long option is changed, and nothing after the container of `exec` and `ps`, where other programs' arguments begin.
-fn with_double_dashes(mut args: Vec<OsString>) -> Vec<OsString> {
-    // Hardly anybody does, and it takes the definition of the options to know.
-    if !args.iter().any(|arg| matches!(arg.as_encoded_bytes(), [b'-', second, _, ..] if *second != b'-')) {
-        return args;
-    }
-    let mut root = Cli::command();
-    root.build();
-    let mut command = &root;
-    let mut i = 1;
-    while let Some(arg) = args.get(i).and_then(|arg| arg.to_str()).map(str::to_owned) {
-        i += 1;
-        if arg == "--" {
-            break;
-        }
-        if !arg.starts_with('-') || arg == "-" {
-            if command.get_name() == root.get_name() {
-                match root.find_subcommand(&arg) {
-                    Some(found) => command = found,
-                    None => break,
-                }
-            } else if matches!(command.get_name(), "exec" | "ps") {
-                break;
-            }
-            continue;
-        }
-        let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default();
-        let long = command.get_arguments().find(|option| option.get_long() == Some(name));
-        if long.is_some() && !arg.starts_with("--") && name.len() > 1 {
-            args[i - 1] = format!("-{arg}").into();
-        }
-        let short = arg.chars().nth(1).filter(|_| arg.len() == 2);
-        let short = command.get_arguments().find(|option| short.is_some() && option.get_short() == short);
-        // The value of an option is no option.
-        if !arg.contains('=') && long.or(short).is_some_and(|option| option.get_action().takes_values()) {
-            i += 1;
-        }
-    }
-    args
 }
 
 #[cfg(test)]
