@@ -137,15 +137,17 @@ fn user_namespaces() {
 #[test]
 fn thirty_at_a_time() {
     requires!(NEED);
-    let start = format!("ctr run -d {RUNTIME} {IMAGE} storm-$i sleep 300 </dev/null &");
+    // By itself it waits 10 s for its turn, which is short on a machine that is emulated.
+    let ctr_now = "ctr --connect-timeout 5m";
+    let start = format!("{ctr_now} run -d {RUNTIME} {IMAGE} storm-$i sleep 300 </dev/null &");
     let said = world().sh(&format!("for i in $(seq 30); do {start} done; wait")).ok();
     let running = ctr("task ls").ok();
     let running =
         running.lines().iter().filter(|l| l.starts_with("storm-") && l.ends_with("RUNNING")).count();
     assert_eq!(running, 30, "{said}");
-    world()
-        .sh("for i in $(seq 30); do (ctr task rm -f storm-$i; ctr container rm storm-$i) & done; wait")
-        .ok();
+    let remove = format!("({ctr_now} task rm -f storm-$i; {ctr_now} container rm storm-$i) &");
+    let said = world().sh(&format!("for i in $(seq 30); do {remove} done; wait")).ok();
+    eprintln!("{said}");
     world().assert_nothing_left("storm-");
     let left = ctr("container ls -q").ok();
     assert!(!left.stdout.contains("storm-"), "{left}");
