@@ -35,7 +35,11 @@ fn apparmor_is_enabled() -> bool {
 
 fn selinux_is_enabled() -> bool {
     let root = file::open_dir(Path::new("/sys/fs/selinux"));
-    root.and_then(|root| mount::fs_magic(root.as_fd())).is_ok_and(|magic| magic == mount::SELINUX_MAGIC)
+    let mounted =
+        root.and_then(|root| mount::fs_magic(root.as_fd())).is_ok_and(|magic| magic == mount::SELINUX_MAGIC);
+    // Without a policy all processes are "kernel", and the kernel takes any label, which means nothing.
+    let own = || file::read_proc("/proc/self/attr/current");
+    mounted && own().is_ok_and(|label| label.trim_end_matches(['\0', '\n']) != "kernel")
 }
 
 /// The keyring that is made next belongs to the program's label, or the program may not use it.
