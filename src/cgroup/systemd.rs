@@ -220,6 +220,8 @@ impl Unit {
 
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const INVALID: &str = "org.freedesktop.DBus.Error.InvalidArgs";
+/// What a property is called that systemd has not.
+const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Limits that systemd was told of; what it knew before is told again on drop, unless they hold.
@@ -284,7 +286,7 @@ impl Unit {
     }
 }
 
-/// Calls a method with properties; if they are refused, once more without one that an older systemd does not take.
+/// Calls a method with properties; if they are refused, once more without those that an older systemd does not take.
 fn call_with(
     connection: &mut Connection,
     method: &str,
@@ -292,8 +294,8 @@ fn call_with(
     properties: &[Property],
 ) -> Result<Answer> {
     let answer = connection.call(method, &body(properties))?;
-    match (&answer, plan::without_idle(properties)) {
-        (Answer::Refused { name, .. }, Some(fewer)) if name == INVALID => {
+    match (&answer, plan::without_newer(properties)) {
+        (Answer::Refused { name, .. }, Some(fewer)) if [INVALID, READ_ONLY].contains(&name.as_str()) => {
             connection.call(method, &body(&fewer))
         }
         _ => Ok(answer),

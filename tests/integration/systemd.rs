@@ -260,17 +260,18 @@ fn what_systemd_has_no_property_for_stays() {
             ("hugetlb.2MB.rsvd.max", "4194304"),
             ("cpu.max.burst", "10000"),
             ("memory.swap.high", "33554432"),
+            ("memory.oom.group", "1"),
         ] {
             assert_eq!(value(&b, file), expected, "{file}");
         }
     };
     check();
+    // For this one systemd has a policy, which can't be changed later.
+    assert_eq!(show(&unit(&b), "OOMPolicy"), ["OOMPolicy=kill"]);
     systemctl(&["daemon-reload"]);
     check();
     b.cmd(&["update", "--memory", "134217728", "--cpu-quota", "60000", "--pids-limit", "50", &b.id]).ok();
     check();
-    // systemd has a policy in the place of this one, which it goes by again when somebody else tells it something.
-    assert_eq!(value(&b, "memory.oom.group"), "1");
     systemctl(&["set-property", "--runtime", &unit(&b), "IOWeight=300"]);
     systemctl(&["daemon-reload"]);
     check();

@@ -8,7 +8,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use properties::{limits, without_idle};
+use properties::oom_policy;
+pub use properties::{limits, without_newer};
 
 use super::Write;
 use crate::error::{Error, Result};
@@ -114,6 +115,7 @@ impl Unit {
             properties.push(Property::new("Slice", Value::Text(slice)));
             // The cgroup is the container's own: systemd keeps its hands off what is below.
             properties.push(Property::new("Delegate", Value::Bool(true)));
+            properties.extend(oom_policy(writes));
         }
         properties.extend(limits(writes));
         for property in annotations::properties(request.annotations)? {

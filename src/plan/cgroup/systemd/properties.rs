@@ -20,11 +20,23 @@ pub fn limits(writes: &[Write]) -> Vec<Property> {
     properties
 }
 
-/// The same for a systemd before version 252, which has no idle units, and leaves the file alone; `None` if that is no difference.
-pub fn without_idle(properties: &[Property]) -> Option<Vec<Property>> {
-    let (idle, rest): (Vec<_>, Vec<_>) =
-        properties.iter().cloned().partition(|property| *property == weigh(IDLE));
-    (!idle.is_empty()).then_some(rest)
+/// What a scope does when the kernel has killed a process of it for want of memory, which is `memory.oom.group` under another name.
+/// It is fixed with the scope's start: systemd refuses to change it, and the file alone says what an update wants.
+pub fn oom_policy(writes: &[Write]) -> Option<Property> {
+    let policy = match writes.iter().rfind(|write| write.file == "memory.oom.group")?.value.trim() {
+        "1" => "kill",
+        "0" => "continue",
+        _ => return None,
+    };
+    Some(Property::new(OOM_POLICY, Value::Text(policy.to_owned())))
+}
+
+/// The same without what an older systemd refuses, and leaves the files of alone: an idle unit before version 252, the policy of a
+/// scope before 253. `None` if that is no difference.
+pub fn without_newer(properties: &[Property]) -> Option<Vec<Property>> {
+    let is_new = |property: &Property| *property == weigh(IDLE) || property.name == OOM_POLICY;
+    let (newer, rest): (Vec<_>, Vec<_>) = properties.iter().cloned().partition(is_new);
+    (!newer.is_empty()).then_some(rest)
 }
 
 fn of_write(write: &Write) -> Vec<Property> {
@@ -52,6 +64,7 @@ fn of_write(write: &Write) -> Vec<Property> {
     property.into_iter().collect()
 }
 
+const OOM_POLICY: &str = "OOMPolicy";
 const CPU_WEIGHT: &str = "CPUWeight";
 /// The weight that stands for cpu.idle, and the one where none is set.
 const IDLE: u64 = 0;

@@ -145,8 +145,22 @@ fn limits_as_properties() {
     assert_eq!(limits(&[write("cpu.weight", "7"), write("cpu.idle", "0")]), number("CPUWeight", 7));
     let idle = limits(&[write("cpu.weight", "7"), write("cpu.idle", "1"), write("pids.max", "2")]);
     assert_eq!(idle, [number("CPUWeight", 0), number("TasksMax", 2)].concat());
-    assert_eq!(without_idle(&idle), Some(number("TasksMax", 2)));
-    assert_eq!(without_idle(&number("CPUWeight", 7)), None);
+    assert_eq!(without_newer(&idle), Some(number("TasksMax", 2)));
+    assert_eq!(without_newer(&number("CPUWeight", 7)), None);
+}
+
+#[test]
+fn the_end_of_all_for_want_of_memory_is_a_policy() {
+    for (value, expected) in [("1", Some("kill")), ("0\n", Some("continue")), ("many", None)] {
+        let writes = [write("memory.oom.group", value), write("pids.max", "2")];
+        let expected = expected.map(|policy| Property::new("OOMPolicy", Value::Text(policy.to_owned())));
+        assert_eq!(oom_policy(&writes), expected, "{value}");
+        let limits = limits(&writes);
+        assert_eq!(limits.len(), 1, "an update may not name it");
+        let with = [limits.clone(), Vec::from_iter(expected.clone())].concat();
+        assert_eq!(without_newer(&with), expected.map(|_| limits));
+    }
+    assert_eq!(oom_policy(&[write("pids.max", "2")]), None);
 }
 
 #[test]
