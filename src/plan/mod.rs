@@ -142,7 +142,9 @@ impl Plan {
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);
         let devices = linux.devices().as_deref().unwrap_or_default();
         let mut devices = rootfs::devices(devices, dev_is_hosts, in_userns)?;
-        if !host.in_userns && host.permitted & MKNOD != 0 && !namespaces.uid_map.is_empty() {
+        // Where the creator can't mount, init opens what the mounts take from the host, and it is in the user namespace.
+        let can_make = host.can_mount && !host.in_userns && host.permitted & MKNOD != 0;
+        if can_make && !namespaces.uid_map.is_empty() {
             rootfs::make_outside(&mut devices, &namespaces);
         }
         let mut process = Process::new(process, host, options, &mut warnings)?;

@@ -176,6 +176,23 @@ fn configured_devices_are_made_for_a_user_namespace_too() {
     b.assert_nothing_left();
 }
 
+/// Without CAP_SYS_ADMIN init does what the creator can't, and there CAP_MKNOD is worth nothing.
+#[test]
+fn the_right_to_make_devices_is_no_use_without_the_right_to_mount() {
+    requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"));
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    let b = Bundle::sh("stat -c %t:%T /dev/null")
+        .namespace("user")
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .push("/linux/devices", json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3}))
+        .without_mount("/dev/pts")
+        .global("--cgroup-manager")
+        .global("disabled")
+        .prelude("set -- setpriv --inh-caps -sys_admin --bounding-set -sys_admin \"$@\"");
+    assert_eq!(b.run().ok().stdout, "1:3\n");
+}
+
 #[test]
 fn a_configured_device_replaces_a_default_one() {
     let b = Bundle::sh("stat -c '%a %u:%g %t:%T' /dev/zero")
