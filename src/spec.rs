@@ -15,6 +15,7 @@ use crate::sys::CallError;
 use oci_spec::runtime::{Hooks, Linux, Mount, PosixRlimit, Root, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use shape::Shape;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -191,9 +192,22 @@ impl Spec {
 
     /// Parses the content of a config.json and checks that its version is one that this runtime knows.
     pub fn parse(json: &[u8]) -> Result<Spec> {
-        let spec: Spec = from_json(json)?;
+        let mut spec: Spec = from_json(json)?;
         check_version(&spec.oci_version).field(|| "ociVersion".into())?;
+        spec.leave_out_missing_limit(json)?;
         Ok(spec)
+    }
+
+    /// `pids` without a limit asks for nothing, as in runc. To the type of oci-spec it is a limit of 0, which asks for room for nobody.
+    fn leave_out_missing_limit(&mut self, json: &[u8]) -> Result<()> {
+        let resources = self.linux.as_mut().and_then(|linux| linux.resources_mut().as_mut());
+        if let Some(resources) = resources
+            && resources.pids().is_some_and(|pids| pids.limit() == 0)
+            && parse_record::<Value>(json)?.pointer("/linux/resources/pids/limit").is_none()
+        {
+            resources.set_pids(None);
+        }
+        Ok(())
     }
 }
 
@@ -389,6 +403,15 @@ mod tests {
         }
         let error = Spec::parse(b"{\"ociVersion\": \"\xff\"}").unwrap_err().to_string();
         assert_eq!(error, "ociVersion: no UTF-8 at line 1 column 17");
+    }
+
+    #[test]
+    fn a_missing_limit_of_processes_is_none() {
+        for (pids, limit) in [("{}", None), (r#"{"limit": 0}"#, Some(0)), (r#"{"limit": 7}"#, Some(7))] {
+            let json = format!(r#"{{{VERSION}, "linux": {{"resources": {{"pids": {pids}}}}}}}"#);
+            let linux = Spec::parse(json.as_bytes()).unwrap().linux.unwrap();
+            assert_eq!(linux.resources().as_ref().unwrap().pids().map(|pids| pids.limit()), limit, "{pids}");
+        }
     }
 
     #[test]

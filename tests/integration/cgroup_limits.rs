@@ -152,6 +152,8 @@ fn processes() {
         let line = [("pids.max", value)];
         expect("pids", &json!({"pids": {"limit": limit}}), &line, &line);
     }
+    // No limit is none.
+    expect("pids", &json!({"pids": {}}), &[("pids.max", "max")], &[("pids.max", "max")]);
 }
 
 #[test]
