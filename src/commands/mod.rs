@@ -29,7 +29,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Create(args) => create::create(global, root, args),
         Command::Run(args) => run::run(global, root, args),
         Command::Exec(args) => exec::exec(&open(&args.id)?, *args),
-        Command::Start(args) => start(&open(&args.id)?),
+        Command::Start(args) => open(&args.id)?.start_detached().map(|()| 0),
         Command::State(args) => state::state(open(&args.id)?),
         Command::Kill(args) => kill(&open(&args.id)?, &args),
         Command::Delete(args) => delete::delete(&root, &args),
@@ -38,7 +38,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Pause(args) => open(&args.id)?.pause().map(|()| 0),
         Command::Resume(args) => open(&args.id)?.resume().map(|()| 0),
         Command::Events(args) => events::events(&open(&args.id)?, &args),
-        Command::Update(args) => update::update(&open(&args.id)?, &args),
+        Command::Update(args) => update::update(&mut open(&args.id)?, &args),
         Command::Mounts(args) => mounts::mounts(&root, &args),
         Command::Spec(args) => spec::spec(&args),
         Command::Features => features::features(),
@@ -53,11 +53,6 @@ fn root(global: &Global) -> Result<PathBuf> {
         return Err(Error::new("--root must not be /"));
     }
     Ok(root)
-}
-
-fn start(container: &Container) -> Result<u8> {
-    container.start_detached()?;
-    Ok(0)
 }
 
 fn kill(container: &Container, args: &Kill) -> Result<u8> {

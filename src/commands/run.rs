@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub fn run(global: &Global, root: PathBuf, args: Run) -> Result<u8> {
     let pid_file = args.create.pid_file.clone();
     let created = container::create(&options(global, root, args.create, args.detach)?)?;
-    let container = created.container;
+    let mut container = created.container;
     // What was started here is ended here, whatever goes wrong.
     let outcome = match created.attached {
         None => container.start_detached().map(|()| None),

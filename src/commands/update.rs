@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 
 /// Changes limits of a container that runs.
-pub fn update(container: &Container, args: &Update) -> Result<u8> {
+pub fn update(container: &mut Container, args: &Update) -> Result<u8> {
     let asked = match &args.resources {
         Some(path) if path == Path::new("-") => spec::read_json_stdin()?,
         Some(path) => spec::read_json(path)?,

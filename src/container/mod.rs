@@ -115,6 +115,15 @@ impl Container {
         spec::parse_record(&record).doing(|| format!("corrupt {}", create::CONFIG))
     }
 
+    /// Takes the lock. Its creator may have had it until then, and finished the record.
+    fn lock(&mut self) -> Result<()> {
+        self.dir.lock()?;
+        if self.state.init.is_none() {
+            self.state = self.dir.load()?;
+        }
+        Ok(())
+    }
+
     /// What the kernel says that the container is doing.
     pub fn status(&self) -> Result<Status> {
         self.state.status(self.dir.fd.as_fd())

@@ -21,8 +21,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Adds mounts: all of them, or none. They are on record like those of config.json from then on.
-pub fn add(container: &Container, given: &[Mount]) -> Result<()> {
-    container.dir.lock()?;
+pub fn add(container: &mut Container, given: &[Mount]) -> Result<()> {
+    container.lock()?;
     let mut spec = container.spec()?;
     let host = Host::probe()?;
     settle(container, &spec, &host)?;
@@ -81,8 +81,8 @@ fn forget(container: &Container) -> Result<()> {
 }
 
 /// Takes mounts away that are on record, whose destinations `given` names: all of them, or none.
-pub fn remove(container: &Container, given: &[Mount]) -> Result<()> {
-    container.dir.lock()?;
+pub fn remove(container: &mut Container, given: &[Mount]) -> Result<()> {
+    container.lock()?;
     let mut spec = container.spec()?;
     let host = Host::probe()?;
     settle(container, &spec, &host)?;

@@ -13,8 +13,8 @@ use std::os::fd::AsFd;
 impl Container {
     /// Lets the program begin, then runs the poststart hooks. Of a container whose creator had a `NOTIFY_SOCKET` it returns the socket on
     /// which the container will say that it is ready.
-    pub fn start(&self) -> Result<Option<Notify>> {
-        self.dir.lock()?;
+    pub fn start(&mut self) -> Result<Option<Notify>> {
+        self.lock()?;
         // With the lock in hand there is no creator any more.
         let stopped = || Error::new("cannot start a container that has stopped");
         let init = self.state.open_init()?.ok_or_else(stopped)?;
@@ -42,7 +42,7 @@ impl Container {
     }
 
     /// The same for a command that ends then: it stays until the container is ready, if somebody wants to know.
-    pub fn start_detached(&self) -> Result<()> {
+    pub fn start_detached(&mut self) -> Result<()> {
         // Opened before it can end: what it says right before still counts.
         let init = match notify_socket() {
             Some(_) => self.state.init.map(|init| init.pid).zip(self.state.open_init()?),

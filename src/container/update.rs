@@ -12,9 +12,9 @@ use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 impl Container {
     /// Changes the limits that `asked` names, in the kernel and on record, where later commands find them; after a failure all are as
     /// before. `shares` are what `linux.intelRdt` can say of caches and memory bandwidth, in its first two schemata.
-    pub fn update(&self, asked: &LinuxResources, shares: &LinuxIntelRdt) -> Result<()> {
+    pub fn update(&mut self, asked: &LinuxResources, shares: &LinuxIntelRdt) -> Result<()> {
         let schemata = rdt::short(shares.l3_cache_schema().as_deref(), shares.mem_bw_schema().as_deref())?;
-        self.dir.lock()?;
+        self.lock()?;
         if matches!(self.status()?, Status::Stopped | Status::Creating) {
             return Err(Error::new("container not running"));
         }

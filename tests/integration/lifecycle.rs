@@ -91,6 +91,28 @@ fn a_process_that_ends_leaves_the_container_stopped() {
     b.assert_nothing_left();
 }
 
+/// Whoever comes while it is being created waits for that.
+#[test]
+fn a_start_that_comes_too_early_waits() {
+    let b = Bundle::idle();
+    let io = b.io();
+    let hook = format!("touch {0}/begun; until [ -e {0}/go ]; do sleep 0.01; done", io.display());
+    let b = b.hook("createRuntime", &hook);
+    b.write_config();
+    let create = b.spawn(&b.with_bundle("create", &[]));
+    wait_until("it is being created", || io.join("begun").exists());
+    let start = b.spawn(&["start", &b.id]);
+    let (opened, dir) = (format!("/proc/{}/fd", start.pid()), b.state_root().join(&b.id));
+    wait_until("start has looked for it", || {
+        let entries = fs::read_dir(&opened).into_iter().flatten().flatten();
+        entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| path == dir)
+    });
+    fs::write(io.join("go"), "").unwrap();
+    create.wait().ok();
+    start.wait().ok();
+    assert_eq!(b.status(), "running");
+}
+
 #[test]
 fn it_is_started_once() {
     let b = Bundle::idle().up();
