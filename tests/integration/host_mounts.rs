@@ -18,12 +18,12 @@ fn mount_namespace(pid: &str) -> String {
 #[test]
 fn the_mount_namespace_is_the_runtimes_and_has_no_mount_more() {
     let b = sharing(Bundle::idle())
-        .mount("/scratch", "tmpfs", "tmpfs", &["size=1m"])
+        .mount("/of-the-container", "tmpfs", "tmpfs", &["size=1m"])
         .set("/root/readonly", true)
         .set("/linux/maskedPaths", json!(["/etc"]))
         .set("/linux/readonlyPaths", json!(["/proc/sys"]))
         .file("/etc/secret", "x")
-        .directory("/scratch")
+        .directory("/of-the-container")
         .up();
     assert_eq!(mount_namespace(&b.pid().to_string()), mount_namespace("self"));
     let rootfs = b.rootfs();
@@ -31,9 +31,9 @@ fn the_mount_namespace_is_the_runtimes_and_has_no_mount_more() {
     for process in [b.pid().to_string(), "self".into()] {
         // The tree of the container is in no namespace, and so in nobody's list.
         let list = host(&format!("/proc/{process}/mountinfo"));
-        assert!(!list.contains("/scratch"), "{list}");
+        assert!(!list.contains("/of-the-container"), "{list}");
     }
-    let script = "readlink /proc/self/ns/mnt; touch /scratch/file && ls /scratch; ls /etc; touch /new || echo read-only
+    let script = "readlink /proc/self/ns/mnt; touch /of-the-container/file && ls /of-the-container; ls /etc; touch /new || echo read-only
                   echo x >/proc/sys/kernel/hostname || echo protected; ls -di / /..; head -n 1 /proc/1/comm; ls -d $0 || echo gone";
     let out = b.exec(&["sh", "-c", script, rootfs.to_str().unwrap()]).ok();
     let lines = out.lines();

@@ -225,7 +225,8 @@ fn a_killed_add_is_taken_back() {
     let mut left = 0;
     for (name, count) in calls[from..].iter().filter(|(name, _)| *name != "exit_group") {
         let out = add(&["-e".into(), format!("inject={name}:signal=KILL:when={count}")]);
-        assert!(!out.status.success(), "{name} {count}");
+        // What it waits for may come sooner than before, and so with fewer calls: then it is done.
+        assert!(!out.status.success() || ["poll", "recvmsg"].contains(name), "{name} {count}");
         left += u32::from(mountinfo(&b) != before);
         let recorded: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
         let given = if recorded["mounts"] == record["mounts"] { json!([]) } else { added.clone() };

@@ -159,8 +159,9 @@ fn the_callers_terminal_is_left_as_it_was() {
     for script in ["echo ready", "stty raw -echo; echo ready; kill -9 $$"] {
         let b = with_terminal(script).without_namespace("pid");
         b.write_config();
+        // As every new one has them: those of this one may be changed already when they are read.
+        let before = Terminal::open(24, 80).0.settings();
         let (run, mut terminal) = b.spawn_on_terminal(&b.with_bundle("run", &[]));
-        let before = terminal.settings();
         terminal.read_until("ready");
         run.wait().code();
         assert_eq!(terminal.settings(), before, "{script}");

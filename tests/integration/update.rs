@@ -366,7 +366,9 @@ fn a_created_and_a_paused_container_are_updated() {
 fn a_lowered_limit_is_felt() {
     requires!(Need::Controller("pids"));
     let b = limited().up();
-    let fork = |b: &Bundle| b.exec(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait"]);
+    let fork = |b: &Bundle| {
+        b.exec(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 300 & done; kill $(jobs -p); wait"])
+    };
     assert!(!fork(&b).ok().stderr.contains("fork"));
     update(&b, &["--pids-limit", "5"]).ok();
     let out = fork(&b);

@@ -94,7 +94,7 @@ pub fn check_detaching<E: Engine>() {
     terminal.read_until("first 42");
     // Podman knows a key if it comes alone, as it does from a keyboard.
     terminal.write("\x10");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    terminal.wait_until_read();
     terminal.write("\x11");
     assert_eq!(command.wait().code(), 0);
 

@@ -84,9 +84,9 @@ impl Bundle {
     }
 
     /// A container that prints `ready` and then waits for SIGTERM, on which it exits with 0. (The first
-    /// process of a pid namespace does not die of a signal that it has no handler for.)
+    /// process of a pid namespace does not die of a signal that it has no handler for.) It has all its processes by then.
     pub fn idle() -> Self {
-        Self::sh("trap 'exit 0' TERM; echo ready; while :; do sleep 300 & wait; done")
+        Self::sh("trap 'exit 0' TERM; sleep 300 & echo ready; while :; do wait; sleep 300 & done")
     }
 
     /// The bundle directory.

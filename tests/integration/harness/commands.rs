@@ -13,7 +13,7 @@ use std::time::Duration;
 /// a machine that is slow.
 pub(super) fn deadline() -> Duration {
     let seconds = std::env::var("DEADLINE").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(30))
+    Duration::from_secs(seconds.unwrap_or(90))
 }
 
 /// The runtime under test: `RUNTIME`, or the one that cargo has built.

@@ -1,10 +1,12 @@
 //! The terminal that a test holds.
 
 use super::commands::deadline;
+use super::running::wait_until;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
 /// The master side of a terminal.
@@ -28,6 +30,20 @@ impl Terminal {
     /// Types text.
     pub fn write(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits until somebody has read what was typed, to whom what is typed next comes by itself.
+    #[track_caller]
+    #[allow(dead_code, reason = "one of the two harnesses needs it")]
+    pub fn wait_until_read(&self) {
+        let name = rustix::pty::ptsname(&self.master, Vec::new()).unwrap();
+        let mut slave = File::options();
+        slave.read(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
+        let slave = slave.open(name.to_str().unwrap()).unwrap();
+        // It is on its way until somebody asks for it.
+        let unread =
+            || poll(&mut [PollFd::new(slave.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap();
+        wait_until("what was typed is read", || unread() == 0);
     }
 
     /// Reads until `text` has appeared, and returns all that has been read so far.
