@@ -9,7 +9,7 @@ use crate::plan::mounts::{MountKind, MountStep};
 use crate::sys::mount::{self, Propagation};
 use crate::sys::path;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Mounts for a container that runs, detached.
 #[derive(Debug)]
@@ -31,20 +31,34 @@ impl<'a> Graft<'a> {
         Ok(Graft { steps, sources })
     }
 
-    /// Makes the new file systems and puts everything into place, in the namespaces of the container. Of a failure no mount is left.
-    /// The rest is as of [`take_away`].
+    /// Makes the new file systems and puts everything into place, in the namespaces of the container. Of a failure neither a mount is
+    /// left nor a place that was made for one. The rest is as of [`take_away`].
     pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd, others: &[PathBuf]) -> Result<()> {
         source::make_new(self.steps, Some(root), &mut self.sources)?;
-        for (i, (step, source)) in self.steps.iter().zip(self.sources).enumerate() {
+        let remove =
+            |made: Vec<&Path>| made.into_iter().for_each(|path| drop(path::remove_empty(root, path)));
+        let mut done = Vec::new();
+        for (step, source) in self.steps.iter().zip(self.sources) {
+            let made = missing(root, &step.destination);
             let put = attach::put(root, step, source);
             if let Err(error) = put.and_then(|unsealed| unsealed.map_or(Ok(()), Unsealed::seal)) {
-                // The error to report is the one that led here.
-                let _ = take_away(root, proc, self.steps[..i].iter(), others);
+                remove(made);
+                // Backwards: what was made may lie in a mount before it. The error to report is the one that led here.
+                for (step, made) in done.into_iter().rev() {
+                    let _ = take_away(root, proc, [step].into_iter(), others);
+                    remove(made);
+                }
                 return Err(error);
             }
+            done.push((step, made));
         }
         Ok(())
     }
+}
+
+/// What has to be made before something can be mounted at a path: the path, and what is missing of those above it.
+fn missing<'a>(root: BorrowedFd, path: &'a Path) -> Vec<&'a Path> {
+    path.ancestors().take_while(|path| matches!(path::find(root, path), Ok(None))).collect()
 }
 
 /// Unmounts what is at the destinations, the last one first, because it may lie on one before it. All of them have to be mounts,

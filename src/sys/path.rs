@@ -5,7 +5,7 @@
 
 use super::file::{leave_open, shown};
 use super::{Called, Errno, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -169,6 +169,21 @@ fn make_file_following(root: BorrowedFd, path: &Path, links: u32) -> Result<Owne
     make_file_following(root, path.strip_prefix("/").unwrap_or(&path), links)
 }
 
+/// Removes what [`make_dirs`] or [`make_file`] has made at a path inside `root`: an empty directory, or an empty file. Anything else of this
+/// name stays.
+pub fn remove_empty(root: BorrowedFd, path: &Path) -> Result<()> {
+    let above = resolve_dir(root, path.parent().unwrap_or(Path::new("")))?;
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let found = super::file::stat(resolve_unfollowed(above.as_fd(), Path::new(name))?.as_fd())?;
+    let flags = match found.kind {
+        FileType::Directory => AtFlags::REMOVEDIR,
+        FileType::RegularFile if found.size == 0 => AtFlags::empty(),
+        _ => return Ok(()),
+    };
+    rustix::fs::unlinkat(&above, name, flags)
+        .called(|| format!("unlinkat({}, {name:?})", shown(above.as_fd())))
+}
+
 /// An `O_PATH` descriptor of what a path inside `root` names; if that is a symbolic link, of the link itself.
 pub fn resolve_unfollowed(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
     openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW, IN_ROOT)
@@ -269,8 +284,8 @@ impl Place<'_> {
     /// Removes what has the name: a file, a link or an empty directory.
     pub fn clear(&self) -> Result<()> {
         let unlink = |flags| rustix::fs::unlinkat(self.dir, self.name, flags);
-        match unlink(rustix::fs::AtFlags::empty()) {
-            Err(rustix::io::Errno::ISDIR) => unlink(rustix::fs::AtFlags::REMOVEDIR),
+        match unlink(AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR) => unlink(AtFlags::REMOVEDIR),
             other => other,
         }
         .called(|| format!("unlinkat({})", self.shown()))

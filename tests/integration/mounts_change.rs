@@ -171,8 +171,26 @@ fn a_failure_leaves_nothing() {
         assert_eq!(mountinfo(&b), before, "{second}");
         assert_eq!(fs::read(&config).unwrap(), record, "{second}");
     }
-    change(&b, "remove", &json!([{"destination": "/dev/pts"}, {"destination": "/nothing"}]))
-        .fails(1, &["mounts[1].destination", "/nothing", "no mount of this container"]);
+    assert!(!b.rootfs().join("good").exists());
+    // What was there stays, full or empty, and so does a link that leads to what was made.
+    let mut one = bind(&b, "/full/new/file", &["bind"]);
+    one["source"] = json!(file);
+    shell(&b, "mkdir /full /empty; touch /full/own /nothing; ln -s /led /link").ok();
+    let added = [
+        one,
+        bind(&b, "/empty", &["bind"]),
+        tmpfs("/link/deep"),
+        tmpfs("/empty/in/source"),
+        tmpfs("/nothing"),
+    ];
+    change(&b, "add", &json!(added)).fails(1, &["mounts[4].destination", "not a directory"]);
+    assert_eq!(
+        shell(&b, "cd /; ls -d full/* empty nothing link").ok().stdout,
+        "empty\nfull/own\nlink\nnothing\n"
+    );
+    assert!(!b.io().join("source/in").exists());
+    change(&b, "remove", &json!([{"destination": "/dev/pts"}, {"destination": "/nowhere"}]))
+        .fails(1, &["mounts[1].destination", "/nowhere", "no mount of this container"]);
     change(&b, "add", &json!({"mount": []})).fails(1, &["mounts.json", "missing field `mounts`"]);
     change(&b, "add", &json!(7)).fails(1, &["mounts.json"]);
     assert_eq!(mountinfo(&b), before);
