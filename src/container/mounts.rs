@@ -26,11 +26,13 @@ pub fn add(container: &mut Container, given: &[Mount]) -> Result<()> {
     let mut spec = container.spec()?;
     let host = Host::probe()?;
     settle(container, &spec, &host)?;
-    let steps = plan(container, &spec, given, &host)?;
+    let mut warnings = Vec::new();
+    let steps = plan(container, &spec, given, &host, &mut warnings)?;
+    warnings.iter().for_each(|warning| log::line(log::Level::Warning, warning));
     steps.iter().try_for_each(check)?;
     let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let (propagation, _) = rootfs::root_propagation(propagation.unwrap_or_default())?;
-    let others = others(&spec, &plan(container, &spec, &spec.mounts, &host)?)?;
+    let others = others(&spec, &recorded(container, &spec, &host)?)?;
     // Noted first, so that what a kill leaves can be taken away.
     save(container, ADDING, &(spec.mounts.len(), given))?;
     let added = match change(container, &steps, Change::Add(propagation), &others, &host) {
@@ -63,9 +65,9 @@ fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
     if let Ok((before, given)) = spec::parse_record::<(usize, Vec<Mount>)>(&noted)
         && before == spec.mounts.len()
     {
-        let recorded = plan(container, spec, &spec.mounts, host)?;
+        let recorded = recorded(container, spec, host)?;
         let others = others(spec, &recorded)?;
-        for step in plan(container, spec, &given, host)?.iter().rev() {
+        for step in plan(container, spec, &given, host, &mut Vec::new())?.iter().rev() {
             // If it isn't there, nothing is to be done; if another one is, on which it would have lain, that stays.
             if recorded.iter().all(|other| other.destination != step.destination) {
                 let _ = change(container, std::slice::from_ref(step), Change::Remove, &others, host);
@@ -86,11 +88,11 @@ pub fn remove(container: &mut Container, given: &[Mount]) -> Result<()> {
     let mut spec = container.spec()?;
     let host = Host::probe()?;
     settle(container, &spec, &host)?;
-    let mut recorded = plan(container, &spec, &spec.mounts, &host)?;
+    let mut recorded = recorded(container, &spec, &host)?;
     let mut steps = Vec::new();
     for (i, mount) in given.iter().enumerate() {
         let field = format!("mounts[{i}]");
-        let destination = mounts::inside(mount.destination());
+        let destination = mounts::place(mount.destination(), &container.state.rootfs);
         let at = recorded.iter().rposition(|step| step.destination == destination);
         let at = at.ok_or_else(|| {
             Error::new(format!("{:?} is no mount of this container", mount.destination()))
@@ -103,16 +105,24 @@ pub fn remove(container: &mut Container, given: &[Mount]) -> Result<()> {
     save(container, CONFIG, &spec)
 }
 
-fn plan(container: &Container, spec: &Spec, given: &[Mount], host: &Host) -> Result<Vec<MountStep>> {
+/// The mounts that the container has by its record. What there is to warn of has been said when they were made.
+fn recorded(container: &Container, spec: &Spec, host: &Host) -> Result<Vec<MountStep>> {
+    plan(container, spec, &spec.mounts, host, &mut Vec::new())
+}
+
+fn plan(
+    container: &Container,
+    spec: &Spec,
+    given: &[Mount],
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<MountStep>> {
     let linux = spec.linux.as_ref().ok_or_else(|| Error::new("missing").field("linux"))?;
     let namespaces = Namespaces::new(linux)?;
     let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
     let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
-    let scope = Scope { bundle: &container.state.bundle, root: None, owners, label };
-    let mut warnings = Vec::new();
-    let steps = mounts::plan(given, scope, &mut warnings)?;
-    warnings.iter().for_each(|warning| log::line(log::Level::Warning, warning));
-    Ok(steps)
+    let scope = Scope { bundle: &container.state.bundle, root: &container.state.rootfs, owners, label };
+    mounts::plan(given, scope, warnings)
 }
 
 /// What else is mounted: what confines the container, and its mounts on record.
@@ -132,6 +142,7 @@ fn others(spec: &Spec, recorded: &[MountStep]) -> Result<Vec<PathBuf>> {
 fn check(step: &MountStep) -> Result<()> {
     let what = match &step.kind {
         MountKind::Bind { link: SourceLink::Copied, .. } => "copy-symlink makes no mount",
+        MountKind::Bind { within: Some(_), .. } => "its source is what another one mounts",
         MountKind::Bind { .. } => return Ok(()),
         MountKind::New { fs, .. } if fs == "proc" => "it would show the processes of the host",
         MountKind::New { .. } => return Ok(()),

@@ -136,7 +136,7 @@ impl Plan {
         let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
         let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;
         let root = Root::new(spec.root.as_ref(), linux.rootfs_propagation().as_deref(), options)?;
-        let scope = Scope { bundle: &options.bundle, root: Some(&root.path), owners, label };
+        let scope = Scope { bundle: &options.bundle, root: &root.path, owners, label };
         let mut mounts = mounts::plan(&spec.mounts, scope, &mut warnings)?;
         mounts.extend(options.notify.as_deref().map(notify));
         let dev_is_hosts = rootfs::dev_is_hosts(&mounts);

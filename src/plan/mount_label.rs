@@ -64,7 +64,8 @@ mod tests {
             let mounts: Vec<Mount> = serde_json::from_value(mount).unwrap();
             let owners = Owners { namespaces: &Namespaces::default(), can_mount: true };
             let label = Label::new(Some("a:b:c0,c1"), &annotations)?;
-            let scope = Scope { bundle: Path::new("/bundle"), root: None, owners, label };
+            let scope =
+                Scope { bundle: Path::new("/bundle"), root: Path::new("/bundle/rootfs"), owners, label };
             let step = plan(&mounts, scope, &mut Vec::new())?.remove(0);
             Ok::<_, Error>(match step.kind {
                 MountKind::New { data, .. } => {

@@ -105,8 +105,8 @@ pub enum MountKind {
 pub struct Scope<'a> {
     /// The bundle directory, which relative sources are relative to.
     pub bundle: &'a Path,
-    /// The container's root on the host, if that is what destinations are relative to.
-    pub root: Option<&'a Path>,
+    /// The container's root on the host.
+    pub root: &'a Path,
     /// What id maps can refer to.
     pub owners: Owners<'a>,
     /// `linux.mountLabel`
@@ -120,9 +120,9 @@ pub fn plan(mounts: &[Mount], scope: Scope, warnings: &mut Vec<String>) -> Resul
         let field = format!("mounts[{i}]");
         let destination = destination(mount, scope.root, &field, warnings)?;
         let mut step = step(mount, destination, scope, &field, warnings)?;
-        if let (MountKind::Bind { source, within, .. }, Some(root)) = (&mut step.kind, scope.root) {
+        if let MountKind::Bind { source, within, .. } = &mut step.kind {
             let before = steps.iter().map(|step| step.destination.as_path());
-            *within = mount_root::made_before(source, root, before);
+            *within = mount_root::made_before(source, scope.root, before);
         }
         steps.push(step);
     }
@@ -186,21 +186,13 @@ fn check_links(options: &MountOptions, kind: &MountKind) -> Result<()> {
 
 /// "destination (string, REQUIRED) Destination of mount point: path inside container. Linux: This value
 /// SHOULD be an absolute path." `..` stays: it is resolved inside the root when the mount is made.
-fn destination(
-    mount: &Mount,
-    root: Option<&Path>,
-    field: &str,
-    warnings: &mut Vec<String>,
-) -> Result<PathBuf> {
+fn destination(mount: &Mount, root: &Path, field: &str, warnings: &mut Vec<String>) -> Result<PathBuf> {
     let given = mount.destination();
-    let below_root = root.and_then(|root| mount_root::below(given, root));
-    if let Some(below) = &below_root {
-        warnings.push(format!(
-            "{field}.destination: {given:?} is below root.path, taken as /{}",
-            below.display()
-        ));
+    let inside = place(given, root);
+    if mount_root::below(given, root).is_some() {
+        let taken = inside.display();
+        warnings.push(format!("{field}.destination: {given:?} is below root.path, taken as /{taken}"));
     }
-    let inside = below_root.unwrap_or_else(|| inside(given));
     if lexical(&inside).as_os_str().is_empty() {
         return Err(Error::new(format!("{given:?} is the root itself"))
             .field(format!("{field}.destination"))
@@ -210,6 +202,11 @@ fn destination(
         warnings.push(format!("{field}.destination: {given:?} is relative, taken as /{}", inside.display()));
     }
     Ok(inside)
+}
+
+/// Where a mount with this destination is, relative to the root. One that begins with the root's own path on the host is taken from there.
+pub fn place(destination: &Path, root: &Path) -> PathBuf {
+    mount_root::below(destination, root).unwrap_or_else(|| inside(destination))
 }
 
 /// A path inside the container, relative to its root, without `.` and doubled slashes.

@@ -111,3 +111,30 @@ fn a_destination_below_the_root_is_inside_of_it() {
     assert_eq!(out.mount_at("/final/x").fs_type, "tmpfs");
     assert!(out.stderr.contains("is below root.path, taken as /final/x"), "{out}");
 }
+
+#[test]
+fn such_mounts_come_and_go_while_it_runs() {
+    let b = Bundle::idle();
+    let (first, second) = (inside(&b, "first"), inside(&b, "second"));
+    let b = b.mount(&first, "tmpfs", "tmpfs", &[]).up();
+    let file = b.io().join("mounts.json");
+    let change = |verb: &str, mounts: serde_json::Value| {
+        std::fs::write(&file, mounts.to_string()).unwrap();
+        b.cmd(&["mounts", verb, &b.id, file.to_str().unwrap()])
+    };
+    let mounted = || {
+        let table = b.exec(&["cat", "/proc/self/mountinfo"]).ok();
+        ["/first", "/second"].map(|point| table.stdout.contains(&format!(" {point} ")))
+    };
+    let one = |destination: &str| serde_json::json!([{"destination": destination, "type": "tmpfs"}]);
+    change("add", one(&second)).ok();
+    assert_eq!(mounted(), [true, true]);
+    change("remove", one("/first")).ok();
+    change("remove", one(&second)).ok();
+    assert_eq!(mounted(), [false, false]);
+    let within = serde_json::json!([
+        {"destination": "/first", "type": "tmpfs"},
+        {"destination": "/second", "source": inside(&b, "first/x"), "options": ["bind"]},
+    ]);
+    change("add", within).fails(1, &["mounts[1]", "its source is what another one mounts"]).one_line();
+}

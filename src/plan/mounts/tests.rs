@@ -10,12 +10,7 @@ fn steps(mounts: Value) -> (Result<Vec<MountStep>>, Vec<String>) {
     (
         plan(
             &mounts,
-            Scope {
-                bundle: Path::new("/bundle"),
-                root: Some(Path::new("/bundle/rootfs")),
-                owners,
-                label: None,
-            },
+            Scope { bundle: Path::new("/bundle"), root: Path::new("/bundle/rootfs"), owners, label: None },
             &mut warnings,
         ),
         warnings,
