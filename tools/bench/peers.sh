@@ -17,13 +17,15 @@ done
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 } >&2
 
-if [ ! -e "$dir/sid/usr/sbin/runc" ]; then
-    rm -rf "$dir/sid"
+if [ ! -e "$dir/newest/usr/sbin/runc" ]; then
+    rm -rf "$dir/newest"
+    mirror=http://deb.debian.org/debian
     mmdebstrap --variant=extract --format=directory --include=crun,runc --aptopt='Acquire::Check-Valid-Until "false"' \
-        --aptopt='APT::Install-Recommends "false"' sid "$dir/sid" >&2
+        --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Default-Release "*"' \
+        unstable "$dir/newest" "deb $mirror unstable main" "deb $mirror experimental main" >&2
     # An own loader and own libraries: a wrapper would be what /proc/self/exe shows, and be copied in place of the runtime.
-    lib="$dir/sid/usr/lib/$(uname -m)-linux-gnu"
-    for path in "$dir/sid/usr/bin/crun" "$dir/sid/usr/sbin/runc"; do
+    lib="$dir/newest/usr/lib/$(uname -m)-linux-gnu"
+    for path in "$dir/newest/usr/bin/crun" "$dir/newest/usr/sbin/runc"; do
         patchelf --set-interpreter "$(ls "$lib"/ld-linux-*.so.*)" --set-rpath "$lib" --force-rpath "$path" >&2
     done
 fi
@@ -32,7 +34,7 @@ if [ ! -e "$dir/bin/youki" ]; then
 fi
 
 echo "crun $(command -v crun)"
-echo "crun-new $dir/sid/usr/bin/crun"
+echo "crun-new $dir/newest/usr/bin/crun"
 echo "runc $(command -v runc)"
-echo "runc-new $dir/sid/usr/sbin/runc"
+echo "runc-new $dir/newest/usr/sbin/runc"
 echo "youki $dir/bin/youki"
