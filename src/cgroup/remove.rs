@@ -1,6 +1,7 @@
 //! Removing the cgroup.
 
 use super::freeze::ask;
+use super::systemd::Unit;
 use super::{Cgroup, Hierarchy, file};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::{Interest, poll};
@@ -12,11 +13,11 @@ use std::time::Instant;
 impl Cgroup {
     /// Removes the cgroup where nobody is in it, and nothing below it; tells whether that was so. Then nobody has to be held still
     /// and killed before, which takes three times as many calls.
-    pub fn destroy_empty(&self, deadline: Instant) -> Result<bool> {
+    pub fn destroy_empty(&self) -> Result<bool> {
         // What goes wrong here goes wrong again on the longer way, with an error.
         let removed = self.hierarchies.iter().all(|hierarchy| matches!(remove_dir(&hierarchy.dir), Ok(true)));
         if removed {
-            self.forget_unit(deadline)?;
+            self.forget_unit()?;
         }
         Ok(removed)
     }
@@ -27,12 +28,12 @@ impl Cgroup {
         let results = self.hierarchies.iter().map(|hierarchy| remove(hierarchy, deadline));
         // All of them, before the first failure is looked for.
         let results: Vec<Result<()>> = results.collect();
-        let forgotten = self.forget_unit(deadline);
+        let forgotten = self.forget_unit();
         results.into_iter().chain([forgotten]).collect::<Result<()>>().doing(|| "remove the cgroup".into())
     }
 
-    fn forget_unit(&self, deadline: Instant) -> Result<()> {
-        self.unit.as_ref().map_or(Ok(()), |unit| unit.forget(deadline))
+    fn forget_unit(&self) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), Unit::forget)
     }
 }
 

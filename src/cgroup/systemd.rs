@@ -21,7 +21,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long systemd gets to make a unit, which takes it milliseconds unless very much else is going on.
+/// How long systemd gets for what it is asked, which takes it milliseconds unless very much else is going on: while it reloads, it
+/// answers nobody.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A unit, as it is on record.
@@ -209,11 +210,12 @@ impl Unit {
     }
 
     /// Makes sure that systemd forgets the unit, whose cgroup has been removed. Mostly it has noticed that by itself.
-    pub fn forget(&self, deadline: Instant) -> Result<()> {
+    pub fn forget(&self) -> Result<()> {
         if !self.is_loaded() {
             return Ok(());
         }
-        let stopped = self.connect(deadline).and_then(|mut connection| self.stop(&mut connection));
+        let stopped =
+            self.connect(Instant::now() + PATIENCE).and_then(|mut connection| self.stop(&mut connection));
         stopped.doing(|| format!("stop {}", self.name))
     }
 }

@@ -80,7 +80,7 @@ impl Container {
             own.destroy(deadline)?;
         } else if !self.state.is_of_this_boot()? {
             return Ok(());
-        } else if !own.destroy_empty(deadline)? {
+        } else if !own.destroy_empty()? {
             own.kill_all(signal::KILL, deadline)?;
             own.destroy(deadline)?;
         }
