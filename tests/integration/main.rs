@@ -58,5 +58,6 @@ mod seccomp_explain;
 mod seccomp_listener;
 mod signals;
 mod systemd;
+mod systemd_reload;
 mod terminal;
 mod update;

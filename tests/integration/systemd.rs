@@ -1,18 +1,18 @@
 //! Cgroups made by systemd: the unit as `systemctl` shows it, its cgroup, and what becomes of both.
 
-use crate::harness::{Bundle, LoopDevice, Need, hierarchies, requires, runtime, wait_until};
+use crate::harness::{Bundle, Need, hierarchies, requires, runtime, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A container whose cgroup is made by systemd; its unit is `test-ID.scope`.
-fn managed(b: Bundle) -> Bundle {
+pub fn managed(b: Bundle) -> Bundle {
     let path = format!("machine.slice:test:{}", b.id);
     b.global("--systemd-cgroup").set("/linux/cgroupsPath", path)
 }
 
-fn unit(b: &Bundle) -> String {
+pub fn unit(b: &Bundle) -> String {
     format!("test-{}.scope", b.id)
 }
 
@@ -21,7 +21,7 @@ fn dir(b: &Bundle) -> PathBuf {
 }
 
 /// What systemd says of properties of a unit, `Name=value` each.
-fn show(unit: &str, properties: &str) -> Vec<String> {
+pub fn show(unit: &str, properties: &str) -> Vec<String> {
     let out = Command::new("systemctl").args(["show", "--property", properties, unit]).output().unwrap();
     let mut lines: Vec<_> = String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
@@ -29,7 +29,7 @@ fn show(unit: &str, properties: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_no_unit(unit: &str) {
+pub fn assert_no_unit(unit: &str) {
     // A slice needs no definition: every name of one means something.
     let load = if unit.ends_with(".slice") { "loaded" } else { "not-found" };
     let expected = ["ActiveState=inactive".to_owned(), format!("LoadState={load}")];
@@ -37,76 +37,12 @@ fn assert_no_unit(unit: &str) {
 }
 
 #[track_caller]
-fn systemctl(args: &[&str]) {
+pub fn systemctl(args: &[&str]) {
     assert!(Command::new("systemctl").args(args).status().unwrap().success(), "systemctl {args:?}");
 }
 
 fn value(b: &Bundle, file: &str) -> String {
     fs::read_to_string(dir(b).join(file)).unwrap().trim().to_owned()
-}
-
-#[test]
-fn limits_are_in_the_unit_and_in_its_cgroup_also_after_a_reload() {
-    requires!(Need::Systemd);
-    let b = managed(Bundle::idle()).set(
-        "/linux/resources",
-        json!({
-            "memory": {"limit": 67_108_864, "swap": 134_217_728, "reservation": 33_554_432},
-            // What a percentage can't say.
-            "cpu": {"shares": 512, "quota": 999_999, "period": 1_000_000, "cpus": "0", "mems": "0", "idle": 0},
-            "pids": {"limit": 50},
-            "unified": {"memory.high": "50331648", "memory.oom.group": "1"},
-        }),
-    );
-    let b = b.up();
-    let unit = unit(&b);
-    assert_eq!(
-        show(
-            &unit,
-            "Slice,Delegate,DefaultDependencies,MemoryMax,MemoryHigh,MemoryLow,MemorySwapMax,CPUWeight,\
-             CPUQuotaPerSecUSec,CPUQuotaPeriodUSec,AllowedCPUs,AllowedMemoryNodes,TasksMax,ControlGroup"
-        ),
-        [
-            "AllowedCPUs=0",
-            "AllowedMemoryNodes=0",
-            "CPUQuotaPerSecUSec=1s",
-            "CPUQuotaPeriodUSec=1s",
-            "CPUWeight=59",
-            &format!("ControlGroup=/machine.slice/{unit}"),
-            "DefaultDependencies=no",
-            "Delegate=yes",
-            "MemoryHigh=50331648",
-            "MemoryLow=33554432",
-            "MemoryMax=67108864",
-            "MemorySwapMax=67108864",
-            "Slice=machine.slice",
-            "TasksMax=50",
-        ]
-    );
-    let check = || {
-        for (file, expected) in [
-            ("memory.max", "67108864"),
-            ("memory.high", "50331648"),
-            ("memory.low", "33554432"),
-            ("memory.swap.max", "67108864"),
-            ("memory.oom.group", "1"),
-            ("cpu.weight", "59"),
-            ("cpu.max", "999999 1000000"),
-            ("cpuset.cpus", "0"),
-            ("pids.max", "50"),
-        ] {
-            assert_eq!(value(&b, file), expected, "{file}");
-        }
-    };
-    check();
-    assert_eq!(value(&b, "cgroup.procs").lines().next(), Some(b.pid().to_string().as_str()));
-    systemctl(&["daemon-reload"]);
-    check();
-    let out = b.exec(&["cat", "/proc/self/cgroup"]).ok();
-    assert_eq!(out.stdout, format!("0::/machine.slice/{unit}\n"));
-    b.delete_force().ok();
-    assert_no_unit(&unit);
-    b.assert_nothing_left();
 }
 
 #[test]
@@ -154,127 +90,6 @@ fn an_attached_run_leaves_no_unit() {
     b.assert_nothing_left();
     // The name is free at once.
     b.run().ok();
-}
-
-#[test]
-fn devices_stay_denied_and_allowed_after_a_reload() {
-    requires!(Need::Systemd);
-    let rules = json!([
-        {"allow": false, "access": "rwm"},
-        {"allow": true, "type": "c", "major": 120, "minor": 7, "access": "r"},
-    ]);
-    let b = managed(Bundle::idle()).set("/linux/resources/devices", rules).up();
-    // Nothing is behind these numbers, so that what is allowed fails with another error than what is denied.
-    let look = "rm -f /yes /no; mknod /yes c 120 7 && mknod /no c 121 7 || exit 1
-                cat /yes 2>&1 | grep -q 'No such device' || exit 2
-                cat /no 2>&1 | grep -q 'not permitted' || exit 3
-                : </dev/null";
-    b.exec(&["sh", "-c", look]).ok();
-    systemctl(&["daemon-reload"]);
-    systemctl(&["set-property", "--runtime", &unit(&b), "MemoryHigh=1G"]);
-    systemctl(&["daemon-reload"]);
-    b.exec(&["sh", "-c", look]).ok();
-}
-
-#[test]
-fn an_update_changes_the_unit_and_nothing_else() {
-    requires!(Need::Systemd);
-    let b = managed(Bundle::idle()).set(
-        "/linux/resources",
-        json!({
-            "memory": {"limit": 67_108_864},
-            "cpu": {"shares": 512, "quota": 999_999, "period": 1_000_000},
-            "pids": {"limit": 50},
-        }),
-    );
-    let b = b.up();
-    // What nobody has told systemd of.
-    fs::write(dir(&b).join("memory.high"), "60000000").unwrap();
-    let high = value(&b, "memory.high");
-    b.cmd(&["update", "--memory", "134217728", "--cpu-share", "2048", &b.id]).ok();
-    let check = || {
-        let files = ["memory.max", "memory.high", "cpu.weight", "cpu.max", "pids.max"];
-        let values = files.map(|file| value(&b, file));
-        assert_eq!(values, ["134217728", &high, "174", "999999 1000000", "50"]);
-    };
-    check();
-    let shown = || show(&unit(&b), "MemoryMax,CPUWeight,CPUQuotaPerSecUSec,TasksMax");
-    let expected = ["CPUQuotaPerSecUSec=1s", "CPUWeight=174", "MemoryMax=134217728", "TasksMax=50"];
-    assert_eq!(shown(), expected);
-    // One that the kernel refuses doesn't reach systemd, and takes the others with it.
-    b.cmd(&["update", "--memory", "268435456", "--cpuset-cpus", "4000", &b.id]).fails(1, &["cpuset.cpus"]);
-    check();
-    assert_eq!(shown(), expected);
-    systemctl(&["daemon-reload"]);
-    assert_eq!(
-        (value(&b, "memory.max"), value(&b, "cpu.max")),
-        ("134217728".into(), "999999 1000000".into())
-    );
-}
-
-/// With the first property that it is told, systemd writes all that it has for a unit.
-#[test]
-fn what_is_idle_stays_so() {
-    requires!(Need::Systemd);
-    let b = managed(Bundle::idle()).set("/linux/resources/cpu", json!({"idle": 1, "quota": 50_000})).up();
-    let check = |idle: &str, weight: &str| {
-        assert_eq!(show(&unit(&b), "CPUWeight"), [format!("CPUWeight={weight}")]);
-        assert_eq!((value(&b, "cpu.idle"), value(&b, "cpu.max")), (idle.into(), "50000 100000".into()));
-    };
-    check("1", "idle");
-    systemctl(&["daemon-reload"]);
-    systemctl(&["set-property", "--runtime", &unit(&b), "MemoryHigh=1G"]);
-    check("1", "idle");
-    b.cmd(&["update", "--memory", "134217728", &b.id]).ok();
-    check("1", "idle");
-    b.cmd(&["update", "--cpu-idle", "0", &b.id]).ok();
-    systemctl(&["set-property", "--runtime", &unit(&b), "CPUQuotaPeriodSec=100ms"]);
-    check("0", "100");
-    b.cmd(&["update", "--cpu-idle", "1", &b.id]).ok();
-    systemctl(&["daemon-reload"]);
-    check("1", "idle");
-}
-
-/// Limits that are in the files alone.
-#[test]
-fn what_systemd_has_no_property_for_stays() {
-    requires!(Need::Systemd, Need::Program("losetup"));
-    let files = Bundle::new();
-    let device = LoopDevice::new(&files.io().join("disk"));
-    let rate = json!([{"major": device.major, "minor": device.minor, "rate": 1 << 20}]);
-    let b = managed(Bundle::idle()).set(
-        "/linux/resources",
-        json!({
-            "blockIO": {"weight": 200, "throttleReadBpsDevice": rate},
-            "hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}],
-            "memory": {"limit": 67_108_864},
-            "cpu": {"quota": 50_000, "burst": 10_000},
-            "unified": {"memory.oom.group": "1", "memory.swap.high": "33554432"},
-        }),
-    );
-    let b = b.up();
-    let check = || {
-        for (file, expected) in [
-            ("io.max", format!("{} rbps=1048576 wbps=max riops=max wiops=max", device.number()).as_str()),
-            ("hugetlb.2MB.max", "4194304"),
-            ("hugetlb.2MB.rsvd.max", "4194304"),
-            ("cpu.max.burst", "10000"),
-            ("memory.swap.high", "33554432"),
-            ("memory.oom.group", "1"),
-        ] {
-            assert_eq!(value(&b, file), expected, "{file}");
-        }
-    };
-    check();
-    // For this one systemd has a policy, which can't be changed later.
-    assert_eq!(show(&unit(&b), "OOMPolicy"), ["OOMPolicy=kill"]);
-    systemctl(&["daemon-reload"]);
-    check();
-    b.cmd(&["update", "--memory", "134217728", "--cpu-quota", "60000", "--pids-limit", "50", &b.id]).ok();
-    check();
-    systemctl(&["set-property", "--runtime", &unit(&b), "IOWeight=300"]);
-    systemctl(&["daemon-reload"]);
-    check();
 }
 
 #[test]

@@ -32,9 +32,10 @@ pub fn oom_policy(writes: &[Write]) -> Option<Property> {
 }
 
 /// The same without what an older systemd refuses, and leaves the files of alone: an idle unit before version 252, the policy of a
-/// scope before 253. `None` if that is no difference.
+/// scope and zswap before 253, or 256. `None` if that is no difference.
 pub fn without_newer(properties: &[Property]) -> Option<Vec<Property>> {
-    let is_new = |property: &Property| *property == weigh(IDLE) || property.name == OOM_POLICY;
+    let newer = [OOM_POLICY, ZSWAP_MAX, ZSWAP_WRITEBACK];
+    let is_new = |property: &Property| *property == weigh(IDLE) || newer.contains(&property.name.as_str());
     let (newer, rest): (Vec<_>, Vec<_>) = properties.iter().cloned().partition(is_new);
     (!newer.is_empty()).then_some(rest)
 }
@@ -50,6 +51,8 @@ fn of_write(write: &Write) -> Vec<Property> {
         ("memory.low", _) => bytes("MemoryLow", value),
         ("memory.min", _) => bytes("MemoryMin", value),
         ("memory.swap.max", _) => bytes("MemorySwapMax", value),
+        ("memory.zswap.max", _) => bytes(ZSWAP_MAX, value),
+        ("memory.zswap.writeback", _) => switch(ZSWAP_WRITEBACK, value),
         ("pids.max", _) => bytes("TasksMax", value),
         ("cpu.weight", _) => weight(CPU_WEIGHT, value),
         ("cpu.idle", _) if value == "1" => Some(weigh(IDLE)),
@@ -65,6 +68,8 @@ fn of_write(write: &Write) -> Vec<Property> {
 }
 
 const OOM_POLICY: &str = "OOMPolicy";
+const ZSWAP_MAX: &str = "MemoryZSwapMax";
+const ZSWAP_WRITEBACK: &str = "MemoryZSwapWriteback";
 const CPU_WEIGHT: &str = "CPUWeight";
 /// The weight that stands for cpu.idle, and the one where none is set.
 const IDLE: u64 = 0;
@@ -80,6 +85,15 @@ const INFINITY: u64 = u64::MAX;
 fn bytes(name: &str, value: &str) -> Option<Property> {
     let limit = if value == "max" { INFINITY } else { value.parse().ok()? };
     Some(Property::new(name, Value::Uint64(limit)))
+}
+
+fn switch(name: &str, value: &str) -> Option<Property> {
+    let on = match value {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    Some(Property::new(name, Value::Bool(on)))
 }
 
 fn weight(name: &str, value: &str) -> Option<Property> {

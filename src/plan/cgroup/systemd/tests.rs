@@ -113,6 +113,9 @@ fn limits_as_properties() {
         ("memory.low", "1", number("MemoryLow", 1)),
         ("memory.min", "1", number("MemoryMin", 1)),
         ("memory.swap.max", "0", number("MemorySwapMax", 0)),
+        ("memory.zswap.max", "max", number("MemoryZSwapMax", u64::MAX)),
+        ("memory.zswap.writeback", "0", vec![Property::new("MemoryZSwapWriteback", Value::Bool(false))]),
+        ("memory.zswap.writeback", "2", vec![]),
         ("memory.oom.group", "1", vec![]),
         ("pids.max", "50", number("TasksMax", 50)),
         ("cpu.weight", "100", number("CPUWeight", 100)),
@@ -146,6 +149,9 @@ fn limits_as_properties() {
     let idle = limits(&[write("cpu.weight", "7"), write("cpu.idle", "1"), write("pids.max", "2")]);
     assert_eq!(idle, [number("CPUWeight", 0), number("TasksMax", 2)].concat());
     assert_eq!(without_newer(&idle), Some(number("TasksMax", 2)));
+    let zswap =
+        [write("memory.zswap.max", "7"), write("memory.zswap.writeback", "1"), write("pids.max", "2")];
+    assert_eq!(without_newer(&limits(&zswap)), Some(number("TasksMax", 2)));
     assert_eq!(without_newer(&number("CPUWeight", 7)), None);
 }
 
