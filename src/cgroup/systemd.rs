@@ -170,7 +170,7 @@ impl Unit {
             answer = call(connection)?;
         }
         match answer {
-            Answer::Done(message) => self.finish(connection, &message).doing(doing),
+            Answer::Done(message) => self.finish(connection, &message),
             Answer::Refused { name: error, text } if error == UNIT_EXISTS => {
                 Err(Error::new(text).hint("is there another container with this linux.cgroupsPath or id?"))
             }
