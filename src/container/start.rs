@@ -34,8 +34,12 @@ impl Container {
             let pid = self.state.init.map_or(0, |init| init.pid);
             let ran = hooks::run(&poststart, &hook_state(&self.state).json("running", pid));
             // "If any poststart hook fails, the runtime MUST generate an error, stop the container": runtime.md, lifecycle.
-            ran.inspect_err(|_| drop(pidfd::send_signal(init.as_fd(), signal::KILL)))
-                .doing(|| "poststart".into())?;
+            if ran.is_err() {
+                // Where it has ended by itself there is nothing to be killed.
+                let _ = pidfd::send_signal(init.as_fd(), signal::KILL);
+                start::await_end(init.as_fd())?;
+            }
+            ran.doing(|| "poststart".into())?;
         }
         self.dir.unlock()?;
         Ok(notify)

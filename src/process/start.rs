@@ -7,10 +7,13 @@ use crate::error::{Error, Result};
 use crate::sys::file::{self, Interest};
 use crate::sys::{self, CallError, Errno, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "start";
+
+/// How long init may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All that `start` says.
 pub const WORD: &[u8] = b"start";
@@ -57,7 +60,17 @@ pub fn start(socket: OwnedFd, init: BorrowedFd) -> Result<()> {
     match message {
         // The execve has closed the socket.
         None => Ok(()),
-        Some(message) => Err(serde_json::from_slice(&message.bytes)
-            .unwrap_or_else(|error| Error::new(format!("init sent an unknown message: {error}")))),
+        Some(message) => {
+            // It says why it ends: who hears of the error finds a container that has stopped.
+            await_end(init)?;
+            Err(serde_json::from_slice(&message.bytes)
+                .unwrap_or_else(|error| Error::new(format!("init sent an unknown message: {error}"))))
+        }
     }
+}
+
+/// Waits until init, which is about to end, has ended.
+pub fn await_end(init: BorrowedFd) -> Result<()> {
+    file::poll(&[(init, Interest::Read)], Some(Instant::now() + PATIENCE))?;
+    Ok(())
 }

@@ -225,12 +225,9 @@ fn a_failing_start_container_hook_stops_the_container() {
     let b = with_log(Bundle::sh("echo ran > /log/ran")).hook("startContainer", "echo the reason >&2; exit 9");
     b.create().ok();
     b.start().fails(1, &["hooks.startContainer[0]", "9", "the reason"]);
-    wait_until("it is stopped or gone", || {
-        let out = b.cmd(&["state", &b.id]);
-        out.stdout.contains("\"stopped\"") || out.stderr.contains("does not exist")
-    });
+    assert_eq!(b.status(), "stopped");
     assert_eq!(read(&b, "ran"), "");
-    b.delete_force().ok();
+    b.delete().ok();
     b.assert_nothing_left();
 }
 
@@ -240,11 +237,8 @@ fn a_failing_poststart_hook_stops_the_container() {
     let b = Bundle::idle().hook("poststart", "echo the reason >&2; exit 9");
     b.create().ok();
     b.start().fails(1, &["hooks.poststart[0]", "9", "the reason"]);
-    wait_until("it is stopped or gone", || {
-        let out = b.cmd(&["state", &b.id]);
-        out.stdout.contains("\"stopped\"") || out.stderr.contains("does not exist")
-    });
-    b.delete_force().ok();
+    assert_eq!(b.status(), "stopped");
+    b.delete().ok();
     b.assert_nothing_left();
 }
 
