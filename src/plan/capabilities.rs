@@ -70,17 +70,21 @@ impl Caps {
     /// that the kernel knows.
     pub fn new(given: Option<&spec::Capabilities>, last_cap: u8, warnings: &mut Vec<String>) -> Result<Caps> {
         let Some(given) = given else { return Ok(Caps::default()) };
-        let mut of = |names: &[String], set: &str| mask(names, set, last_cap, warnings);
+        let mut unknown = Vec::new();
+        let mut of = |names| mask(names, last_cap, &mut unknown);
         let mut caps = Caps {
-            bounding: of(&given.bounding, "bounding"),
-            effective: of(&given.effective, "effective"),
-            permitted: of(&given.permitted, "permitted"),
-            inheritable: of(&given.inheritable, "inheritable"),
-            ambient: of(&given.ambient, "ambient"),
+            bounding: of(&given.bounding),
+            effective: of(&given.effective),
+            permitted: of(&given.permitted),
+            inheritable: of(&given.inheritable),
+            ambient: of(&given.ambient),
         };
-        // capset(2) has both rules, but fails with a bare EPERM.
-        subset(caps.effective, "effective", caps.permitted, "permitted")?;
-        subset(caps.inheritable, "inheritable", caps.bounding, "bounding")?;
+        let ignored = ignored(unknown);
+        // capset(2) has both rules, but fails with a bare EPERM. A set may lack a capability for its misspelled name.
+        subset(caps.effective, "effective", caps.permitted, "permitted")
+            .and_then(|()| subset(caps.inheritable, "inheritable", caps.bounding, "bounding"))
+            .map_err(|error| ignored.iter().fold(error, |error, warning| error.hint(warning)))?;
+        warnings.extend(ignored.map(|warning| format!("process.capabilities: {warning}")));
         // Here `runc spec` itself breaks the kernel's rule, and runc ignores what the kernel then says.
         let idle = caps.ambient & !(caps.permitted & caps.inheritable);
         if idle != 0 {
@@ -109,26 +113,34 @@ impl Caps {
     }
 }
 
-/// "Any value which cannot be mapped to a relevant kernel interface, or cannot be granted otherwise, MUST be
-/// logged as a warning by the runtime."
-fn mask(given: &[String], set: &str, last_cap: u8, warnings: &mut Vec<String>) -> u64 {
+/// The capabilities of a set. The names that are not known here join `unknown`.
+fn mask<'a>(given: &'a [String], last_cap: u8, unknown: &mut Vec<&'a str>) -> u64 {
     let mut mask = 0;
     for name in given {
         match NAMES.iter().position(|known| known == name) {
             Some(number) if number <= usize::from(last_cap) => mask |= 1 << number,
-            _ => {
-                warnings.push(format!("process.capabilities.{set}: ignoring {name}, which is not known here"))
-            }
+            _ => unknown.push(name),
         }
     }
     mask
 }
 
+/// "Any value which cannot be mapped to a relevant kernel interface, or cannot be granted otherwise, MUST be logged as a warning by the
+/// runtime." In the words of runc, which are looked for.
+fn ignored(mut unknown: Vec<&str>) -> Option<String> {
+    unknown.sort_unstable();
+    unknown.dedup();
+    (!unknown.is_empty())
+        .then(|| format!("ignoring unknown or unavailable capabilities: [{}]", unknown.join(" ")))
+}
+
 fn subset(set: u64, name: &str, of: u64, of_name: &str) -> Result<()> {
     match set & !of {
         0 => Ok(()),
-        extra => Err(Error::new(format!("not in the {of_name} set: {}", names(extra)))
-            .field(format!("process.capabilities.{name}"))),
+        extra => {
+            Err(Error::new(format!("not in the {of_name} set, capset(2) fails with EPERM: {}", names(extra)))
+                .field(format!("process.capabilities.{name}")))
+        }
     }
 }
 
@@ -192,14 +204,22 @@ mod tests {
 
     #[test]
     fn unknown_ones_are_ignored_aloud() {
-        let (result, warnings) =
-            caps(json!({"bounding": ["CAP_FOO", "cap_kill", "CAP_BPF", "CAP_KILL"]}), 38);
+        let (result, warnings) = caps(
+            json!({"bounding": ["CAP_FOO", "cap_kill", "CAP_BPF", "CAP_KILL"], "ambient": ["CAP_FOO"]}),
+            38,
+        );
         assert_eq!(result.unwrap().bounding, 1 << 5);
         assert_eq!(
             warnings,
-            ["CAP_FOO", "cap_kill", "CAP_BPF"].map(|name| format!(
-                "process.capabilities.bounding: ignoring {name}, which is not known here"
-            ))
+            [
+                "process.capabilities: ignoring unknown or unavailable capabilities: [CAP_BPF CAP_FOO cap_kill]"
+            ]
+        );
+        let (result, _) = caps(json!({"bounding": ["CAP_FOO"], "inheritable": ["CAP_KILL"]}), 40);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "process.capabilities.inheritable: not in the bounding set, capset(2) fails with EPERM: CAP_KILL \
+             (ignoring unknown or unavailable capabilities: [CAP_FOO])"
         );
     }
 
@@ -208,12 +228,12 @@ mod tests {
         let (result, _) = caps(json!({"effective": ["CAP_KILL", "CAP_BPF"], "permitted": ["CAP_KILL"]}), 40);
         assert_eq!(
             result.unwrap_err().to_string(),
-            "process.capabilities.effective: not in the permitted set: CAP_BPF"
+            "process.capabilities.effective: not in the permitted set, capset(2) fails with EPERM: CAP_BPF"
         );
         let (result, _) = caps(json!({"inheritable": ["CAP_KILL"]}), 40);
         assert_eq!(
             result.unwrap_err().to_string(),
-            "process.capabilities.inheritable: not in the bounding set: CAP_KILL"
+            "process.capabilities.inheritable: not in the bounding set, capset(2) fails with EPERM: CAP_KILL"
         );
         let (result, warnings) = caps(json!({"permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}), 40);
         assert_eq!(result.unwrap().ambient, 0);
