@@ -218,6 +218,17 @@ fn a_created_container_can_be_killed_and_deleted() {
 }
 
 #[test]
+fn a_container_that_was_just_killed_is_deleted() {
+    // With every one of its processes to be taken apart, the end takes longer than another command does.
+    let script = "i=0; while [ $i -lt 600 ]; do sleep 300 & i=$((i + 1)); done; echo ready; wait";
+    let b = Bundle::sh(script).up();
+    wait_until("it is ready", || b.logs(0).contains("ready"));
+    b.kill("KILL").ok();
+    b.delete().ok();
+    b.assert_nothing_left();
+}
+
+#[test]
 fn a_running_container_is_deleted_only_by_force() {
     let b = Bundle::idle().up();
     let text = format!("cannot delete container {} that is not stopped: running", b.id);
