@@ -69,7 +69,7 @@ struct Task {
 
 impl Task {
     fn up(id: &'static str, options: &str) -> Self {
-        let script = "trap \"exit 4\" TERM; echo $$ >/tmp/up; while :; do sleep 300 & wait; done";
+        let script = "trap \"exit 4\" TERM; sleep 300 & echo $$ >/tmp/up; while :; do wait; sleep 300 & done";
         ctr(&format!("run -d {RUNTIME} {options} {IMAGE} {id} sh -c '{script}' </dev/null")).ok();
         let task = Task { id };
         wait_until("it runs", || task.exec("look", "test -e /tmp/up").status.success());

@@ -60,7 +60,8 @@ impl Podman {
 
     /// A container that runs in the background until it gets SIGTERM, on which it says `bye` and exits with 4.
     fn up(&self, name: &str, options: &str) -> String {
-        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
+        let script =
+            "trap \"echo bye; exit 4\" TERM; sleep 300 & echo started; while :; do wait; sleep 300 & done";
         let out = self.cmd(&format!("run -d --name {name} {options} bb:1 sh -c '{script}'")).ok();
         wait_until("it has started", || self.cmd(&format!("logs {name}")).stdout.contains("started"));
         out.stdout.trim().to_owned()

@@ -161,12 +161,9 @@ fn exec_runs_further_processes() {
     c.cmd("exec --privileged", "grep CapEff /proc/self/status").ok();
     c.cmd("exec -d", "sh -c 'echo detached >/tmp/made; sleep 300'").ok();
     wait_until("it runs", || c.cmd("exec", "cat /tmp/made").stdout == "detached\n");
-    let in_it = c.cmd("exec", "ps").ok();
-    assert_eq!(
-        in_it.stdout.matches("sleep 300").count(),
-        3,
-        "init's, the detached shell and its own: {in_it}"
-    );
+    let sleeping =
+        || c.cmd("exec", "ps").ok().lines().iter().filter(|line| line.ends_with(" sleep 300")).count();
+    wait_until("init's, and what the detached shell has become", || sleeping() == 2);
     c.remove();
 }
 
@@ -187,12 +184,10 @@ fn exec_gives_a_terminal() {
     requires!(NEED);
     let c = Container::up("exectty", "");
     let (command, mut terminal) = world().spawn_on_terminal("podman exec -it exectty sh");
-    terminal.write("tty; stty size; echo $((40 + 2))\n");
-    let seen = terminal.read_until("42");
-    assert!(seen.contains("/dev/pts/") && seen.contains("24 80"), "{seen}");
-    terminal.resize(33, 99);
+    terminal.write("tty; until [ \"$(stty size)\" = '24 80' ]; do sleep 0.1; done; echo $((40 + 2))\n");
+    assert!(terminal.read_until("42").contains("/dev/pts/"));
     terminal.write("while [ \"$(stty size)\" != '33 99' ]; do sleep 0.1; done; exit 5\n");
-    assert_eq!(command.wait().code(), 5);
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 5);
     c.remove();
 }
 

@@ -112,7 +112,7 @@ impl Container {
     }
 }
 
-const IDLE: &str = "trap 'exit 4' TERM; echo up; while :; do sleep 300 & wait; done";
+const IDLE: &str = "trap 'exit 4' TERM; sleep 300 & echo up; while :; do wait; sleep 300 & done";
 
 fn resources(memory: u64) -> Message {
     Message::new().number(1, 100_000).number(2, 50_000).number(3, 512).number(4, memory)
@@ -126,13 +126,13 @@ fn a_pod_of_two_containers() {
     let one = pod.container("one", &format!("echo $GREETING >/tmp/said; {IDLE}"), &limits);
     let two = pod.container("two", IDLE, &Message::new());
     assert_eq!((one.status().number(3), two.status().number(3)), (RUNNING, RUNNING));
+    let log = || fs::read_to_string(world().path("/var/log/pods/pair/one.log")).unwrap();
+    wait_until("its output is in the log", || log().contains(" stdout F up"));
     for kind in ["net", "ipc", "uts", "pid"] {
         let of = |container: &Container| container.exec(&format!("readlink /proc/self/ns/{kind}"));
         assert_eq!(of(&one), of(&two), "{kind}");
     }
     assert_eq!(one.exec("cat /tmp/said; hostname; exit 3"), (3, "hello\npair\n".into()));
-    let log = fs::read_to_string(world().path("/var/log/pods/pair/one.log")).unwrap();
-    assert!(log.contains(" stdout F up"), "{log}");
 
     let (memory, cpu, quota) = match Need::CgroupV1.is_met() {
         true => ("memory.limit_in_bytes", "cpu.cfs_quota_us", "50000"),

@@ -15,8 +15,11 @@ fn the_shim_is_killed() {
         let exec = world().spawn(&format!("sleep {moment}; ctr task exec --exec-id e-{id} {id} true"));
         world().sh(&format!("pkill -9 -f '[c]ontainerd-shim.*-id {id}'")).ok();
         drop(exec.wait());
-        ctr(&format!("task rm -f {id}"));
-        ctr(&format!("container rm {id}")).ok();
+        wait_until("it is removed", || {
+            ctr(&format!("task rm -f {id}"));
+            let gone = ctr(&format!("container rm {id}"));
+            gone.status.success() || gone.stderr.contains("not found")
+        });
         // ctr's own pipes are left.
         world().assert_container_gone(id, ROOT);
     }

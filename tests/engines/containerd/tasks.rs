@@ -55,8 +55,7 @@ fn terminals() {
     let line = format!("ctr run --rm -t {RUNTIME} {IMAGE} tty-run sh -c '{script}'");
     let (command, mut terminal) = world().spawn_on_terminal(&line);
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
-    terminal.resize(33, 99);
-    assert_eq!(command.wait().code(), 6);
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 6);
     world().assert_nothing_left("tty-run");
 
     let t = Task::up("tty-task", "");

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// tests run at the same time. `DEADLINE` may say other seconds, for a machine that is slow.
 pub(super) fn deadline() -> Duration {
     let seconds = std::env::var("DEADLINE").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(120))
+    Duration::from_secs(seconds.unwrap_or(300))
 }
 
 impl World {

@@ -33,9 +33,10 @@ pub struct Container<E: Engine> {
 }
 
 impl<E: Engine> Container<E> {
-    /// One that has said `started`, and runs until it gets SIGTERM, on which it says `bye` and exits with 4.
+    /// One that has said `started`, with both of its processes, and runs until it gets SIGTERM, on which it says `bye` and exits with 4.
     pub fn up(name: &'static str, options: &str) -> Self {
-        let script = "trap \"echo bye; exit 4\" TERM; echo started; while :; do sleep 300 & wait; done";
+        let script =
+            "trap \"echo bye; exit 4\" TERM; sleep 300 & echo started; while :; do wait; sleep 300 & done";
         let c = Self::of(name, &format!("--network none {options}"), script);
         c.says("started");
         c
@@ -82,8 +83,7 @@ pub fn check_terminal<E: Engine>() {
     let line = format!("{} run --rm -it --network none bb:1 sh -c '{script}'", E::NAME);
     let (command, mut terminal) = E::world().spawn_on_terminal(&line);
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
-    terminal.resize(33, 99);
-    assert_eq!(command.wait().code(), 6);
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 6);
 }
 
 /// Whoever is at the terminal may go by ctrl-p ctrl-q, and the container stays; another one comes to it.

@@ -12,8 +12,8 @@ fn a_bridge_with_a_published_port() {
     let podman = Podman::root("systemd");
     let id = podman.cmd(&format!("run -d --name web -p 8080:80 bb:1 sh -c '{SERVE}'")).ok();
     let address = podman.inspect("web", ".NetworkSettings.IPAddress");
-    let asked = podman.run("", &format!("wget -q -O - http://{address}/")).ok();
-    assert_eq!(asked.stdout, "hello\n");
+    let ask = format!("wget -q -O - http://{address}/");
+    wait_until("it answers", || podman.run("", &ask).stdout == "hello\n");
     assert_eq!(podman.world.sh("curl -s http://127.0.0.1:8080/").ok().stdout, "hello\n");
     podman.remove("web", id.stdout.trim());
 }

@@ -88,8 +88,7 @@ fn a_users_terminal() {
     let line = format!("podman run --rm -it --network none bb:1 sh -c '{script}'");
     let (command, mut terminal) = podman.world.spawn_on_terminal(&line);
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
-    terminal.resize(33, 99);
-    assert_eq!(command.wait().code(), 6);
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 6);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Namespaces of the host, of other containers, of users; networks.
 
 use super::{Container, NEED, podman, run, world};
-use crate::harness::{Need, requires};
+use crate::harness::{Need, requires, wait_until};
 
 #[test]
 fn namespaces_of_the_host() {
@@ -69,8 +69,7 @@ fn a_bridge_with_a_published_port() {
             .ok();
     let address = podman("inspect --format '{{.NetworkSettings.IPAddress}}' web").ok().stdout;
     let ask = format!("printf \"GET / HTTP/1.0\\r\\n\\r\\n\" | nc {} 80 | tail -n 1", address.trim());
-    let got = podman(&format!("run --rm bb:1 sh -c '{ask}'")).ok();
-    assert_eq!(got.stdout, "hello\n");
+    wait_until("it answers", || podman(&format!("run --rm bb:1 sh -c '{ask}'")).ok().stdout == "hello\n");
     assert_eq!(world().sh("curl -s http://127.0.0.1:8080/").ok().stdout, "hello\n");
     podman("rm -f -t 0 web").ok();
     world().assert_nothing_left(id.stdout.trim());

@@ -49,6 +49,18 @@ impl Running {
         wait_until(text, || self.stdout().contains(text));
     }
 
+    /// Does something again and again until it has ended.
+    #[track_caller]
+    #[allow(dead_code, reason = "one of the two harnesses needs it")]
+    pub fn wait_while(mut self, again: impl Fn()) -> Output {
+        let end = Instant::now() + deadline();
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            again();
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait(mut self) -> Output {
@@ -82,6 +94,10 @@ impl Drop for Running {
 /// Waits for the end of a child by its pidfd; `None` after the deadline.
 pub(super) fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    // Somebody may have seen it already, and then its pid is nobody's.
+    if let Ok(Some(status)) = child.try_wait() {
+        return Some(status);
+    }
     let pid = rustix::process::Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
     let end = Instant::now() + deadline;
