@@ -6,8 +6,8 @@ use std::path::PathBuf;
 // Options of `update`. What is empty or 0 changes nothing.
 #[derive(Debug, Args)]
 pub struct Update {
-    /// Take the limits from a JSON file like linux.resources, `-` for the standard input; but for the schemas, all other options
-    /// are ignored then
+    /// Take the limits from a JSON file like linux.resources, `-` for the standard input; all other options but the schemas are
+    /// ignored then
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
     /// Weight for block devices, 10 to 1000

@@ -61,14 +61,14 @@ fn settle(container: &Container, spec: &Spec, host: &Host) -> Result<()> {
         Err(error) if error.errno == Errno::ENOENT => return Ok(()),
         noted => noted?,
     };
-    // The end of a record that is longer came after all mounts.
+    // A record that has grown was written when all of them had been mounted: they stay.
     if let Ok((before, given)) = spec::parse_record::<(usize, Vec<Mount>)>(&noted)
         && before == spec.mounts.len()
     {
         let recorded = recorded(container, spec, host)?;
         let others = others(spec, &recorded)?;
         for step in plan(container, spec, &given, host, &mut Vec::new())?.iter().rev() {
-            // If it isn't there, nothing is to be done; if another one is, on which it would have lain, that stays.
+            // That it was never mounted is no error. Over another mount of the container, which must stay, it can't be told from that.
             if recorded.iter().all(|other| other.destination != step.destination) {
                 let _ = change(container, std::slice::from_ref(step), Change::Remove, &others, host);
             }

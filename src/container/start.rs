@@ -49,7 +49,10 @@ impl Container {
     pub fn start_detached(&mut self) -> Result<()> {
         // Opened before it can end: what it says right before still counts.
         let init = match notify_socket() {
-            Some(_) => self.state.init.map(|init| init.pid).zip(self.state.open_init()?),
+            Some(_) => {
+                self.lock()?;
+                self.state.init.map(|init| init.pid).zip(self.state.open_init()?)
+            }
             None => None,
         };
         match (self.start()?, &init) {

@@ -197,7 +197,8 @@ fn kind(kind: LinuxNamespaceType) -> Ns {
     }
 }
 
-/// Without a mount namespace of its own a container ends up in the runtime's: nobody but its owner may go back there.
+/// Without a mount namespace of its own a container goes back to the runtime's in the end, over which a user namespace of the container has
+/// no right.
 fn check_mount(namespaces: &Namespaces) -> Result<()> {
     match namespaces.contains(Ns::Mount) || !namespaces.contains(Ns::User) {
         true => Ok(()),

@@ -170,8 +170,8 @@ pub fn devices(given: &[LinuxDevice], dev_is_hosts: bool, in_userns: bool) -> Re
     Ok(steps)
 }
 
-/// Lets the devices that config.json has for a container in a user namespace be made outside: as they are to be, and whether or not the host has
-/// them at the same path. It takes ids that mean something there.
+/// Has the devices of config.json made outside of the container's user namespace, with the mode and owner that they are to have there, and
+/// whether or not the host has a node at the same path. One whose owner is not mapped is still bound.
 pub fn make_outside(devices: &mut [DeviceStep], namespaces: &Namespaces) {
     for step in devices.iter_mut().filter(|step| step.bind && step.field != DEFAULT) {
         step.outside = namespaces.host_uid(step.uid).zip(namespaces.host_gid(step.gid));

@@ -55,7 +55,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// For whom it makes no difference whether it is known that nothing is changed.
+    /// The same as a result, for those who treat every error alike.
     pub fn done(self) -> Result<()> {
         match self {
             Outcome::Done => Ok(()),
@@ -70,7 +70,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The namespaces that matter to mounts: a new file system belongs to some of them.
 const JOINED: [Ns; 5] = [Ns::User, Ns::Mount, Ns::Network, Ns::Ipc, Ns::Cgroup];
 
-/// Makes the change, all of it or nothing. An error leaves it open which of them.
+/// Makes the change, all of it or nothing. After an error it is not known which of the two has happened.
 pub fn change(request: &Request) -> Result<Outcome> {
     let (channel, process) = match begin(request) {
         Ok(begun) => begun,

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Where they are for this moment: any directory will do, and this one is always there.
 pub const PLACE: &str = "/proc";
 
-/// What can't be sure to hold in one message is an error that nobody would read.
+/// The longest error that it can hand over, in bytes.
 const MAX_ERROR: usize = 16 << 10;
 
 /// Does `work` in such a process, which hands over `count` descriptors.

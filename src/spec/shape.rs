@@ -38,8 +38,8 @@ fn of_field(name: &[u8]) -> Shape {
     }
 }
 
-/// The index of the first bracket of an array in the place of an object; `outermost` is the shape of the whole text. Of a
-/// text that is no JSON anything may be told, for its parser refuses it.
+/// The index of the first bracket of an array in the place of an object; `outermost` is the shape of the whole text. For a text that
+/// is not JSON the answer means nothing: its parser refuses it.
 pub fn misplaced_array(json: &[u8], outermost: Shape) -> Option<usize> {
     let mut open: Vec<Shape> = Vec::new();
     // What the next value is to be.

@@ -118,7 +118,7 @@ pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8], mode: u32) -> Res
     let open = || retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)));
     let remove = || rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
     let opened = match open() {
-        // Of somebody who was killed.
+        // Left by a command that was killed.
         Err(Errno::EEXIST) => remove().map_err(Errno::from).and_then(|()| open()),
         opened => opened,
     };
