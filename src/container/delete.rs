@@ -17,10 +17,6 @@ use std::time::{Duration, Instant};
 /// How long processes may take to die, and a cgroup to be removed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a running container may take to end by itself before it is not to be removed. A process that was sent a SIGKILL is there
-/// until the kernel has taken all of it apart, and a caller that has sent one means to remove what is killed.
-const GRACE: Duration = Duration::from_millis(500);
-
 /// Removes a container that has stopped, or that was never started; with `force` whatever there is of it, also if that is nothing.
 pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
     check_id(id)?;
@@ -55,7 +51,7 @@ impl Container {
     fn remove(&self, force: bool) -> Result<()> {
         // The lock is ours: there is no creator any more, and a container without init is one that never came about.
         let status = if self.state.init.is_some() { self.status()? } else { Status::Stopped };
-        if !force && !matches!(status, Status::Stopped | Status::Created) && !self.is_ending(&status)? {
+        if !force && !matches!(status, Status::Stopped | Status::Created) && !self.has_just_ended(&status)? {
             let (id, status) = (&self.state.id, status.name());
             return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
         }
@@ -66,14 +62,12 @@ impl Container {
         self.dir.remove()
     }
 
-    /// Whether a running container ends without being told: it was killed a moment ago, or its program was a short one.
-    fn is_ending(&self, status: &Status) -> Result<bool> {
-        match self.state.open_init()? {
-            Some(init) if matches!(status, Status::Running) => {
-                Ok(file::poll(&[(init.as_fd(), Interest::Read)], Some(Instant::now() + GRACE))?[0])
-            }
-            _ => Ok(false),
-        }
+    /// Whether a running container was killed, or ends by itself, and has ended now. The kernel takes its time to take processes apart, and
+    /// who deletes right after a kill means what was killed.
+    fn has_just_ended(&self, status: &Status) -> Result<bool> {
+        let Some(init) = self.state.open_init()? else { return Ok(true) };
+        let ending = matches!(status, Status::Running) && self.state.is_ending()?;
+        Ok(ending && file::poll(&[(init.as_fd(), Interest::Read)], Some(Instant::now() + PATIENCE))?[0])
     }
 
     /// Kills what is left of the container and removes what the kernel has of it. After another boot, whatever has the same names is

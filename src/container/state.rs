@@ -178,6 +178,12 @@ impl State {
         }
     }
 
+    /// Whether init is about to end.
+    pub fn is_ending(&self) -> Result<bool> {
+        let stat = self.init.map(|init| proc::stat(init.pid)).transpose()?.flatten();
+        Ok(stat.is_none_or(|stat| stat.is_ending || stat.is_dead()))
+    }
+
     /// What the kernel says. `dir` is the container's state directory.
     pub fn status(&self, dir: BorrowedFd) -> Result<Status> {
         if self.init.is_none() {

@@ -76,7 +76,12 @@ pub struct ProcessStat {
     pub state: char,
     /// When it started, in clock ticks since boot: with the pid it names one process of this boot.
     pub start_time: u64,
+    /// It is about to end, by itself or because it was killed, and its parent does not know yet.
+    pub is_ending: bool,
 }
+
+/// Of the flags of a process: it exits (`PF_EXITING` in the kernel's sched.h).
+const EXITING: u64 = 4;
 
 impl ProcessStat {
     /// Whether it has ended and only waits to be reaped.
@@ -99,10 +104,13 @@ fn parse_stat(text: &str) -> Option<ProcessStat> {
     // The name in parentheses may itself contain anything, also parentheses and spaces.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
+    // Fields 3, 9, 22 and 31 of the line.
     let state = fields.next()?.chars().next()?;
-    // Field 22 of the line, with the state as field 3.
-    let start_time = fields.nth(18)?.parse().ok()?;
-    Some(ProcessStat { state, start_time })
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    let start_time = fields.nth(12)?.parse().ok()?;
+    let pending: u64 = fields.nth(8)?.parse().ok()?;
+    let killed = 1 << (super::signal::KILL - 1);
+    Some(ProcessStat { state, start_time, is_ending: flags & EXITING != 0 || pending & killed != 0 })
 }
 
 #[cfg(test)]
@@ -111,8 +119,20 @@ mod tests {
 
     #[test]
     fn a_name_cannot_fake_the_fields() {
-        let line = "7 (a) R 1) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 2 3";
-        assert_eq!(parse_stat(line), Some(ProcessStat { state: 'S', start_time: 12345 }));
+        let line = |flags, pending| {
+            format!(
+                "7 (a) R 1) S 1 7 7 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 12345 2 3 4 5 6 7 8 9 {pending} 0 0"
+            )
+        };
+        for (flags, pending, is_ending) in [
+            (4_194_560, 0, false),
+            (4_194_564, 0, true),
+            (4_194_560, 1 << 8, true),
+            (4_194_560, 1 << 14, false),
+        ] {
+            let expected = ProcessStat { state: 'S', start_time: 12345, is_ending };
+            assert_eq!(parse_stat(&line(flags, pending)), Some(expected));
+        }
         assert_eq!(parse_stat("7 (a"), None);
         assert_eq!(parse_stat("7 (a) S 1"), None);
     }
