@@ -137,7 +137,15 @@ impl Cgroup {
 
     fn write_one(&self, writer: &mut file::Writer, write: &Write) -> Result<()> {
         let hierarchy = self.hierarchy_of(write)?;
-        let result = match (writer.write(&hierarchy.dir.join(&write.file), &write.value), &write.if_missing) {
+        let path = hierarchy.dir.join(&write.file);
+        let written = match writer.write(&path, &write.value) {
+            Err(error) if error.errno == Errno::ENOENT && hierarchy.is_v2() => {
+                await_files(&hierarchy.dir);
+                writer.write(&path, &write.value)
+            }
+            written => written,
+        };
+        let result = match (written, &write.if_missing) {
             (Err(error), IfMissing::Skip) if error.errno == Errno::ENOENT => Ok(()),
             (Err(error), IfMissing::Write { file, value }) if error.errno == Errno::ENOENT => {
                 writer.write(&hierarchy.dir.join(file), value)
@@ -155,6 +163,14 @@ impl Cgroup {
                 .hint("mount it below /sys/fs/cgroup, or drop the field")
         })
     }
+}
+
+/// In version 2, the list of a cgroup's controllers runs ahead of their files while somebody else has them passed on to it, as when the
+/// first containers below a new cgroup are created at the same time. A write of nothing to the cgroup above waits for him.
+fn await_files(dir: &Path) {
+    let Some(above) = dir.parent() else { return };
+    // Who may not write there has nothing to wait for that he could have caused.
+    let _ = file::write(&above.join("cgroup.subtree_control"), "\n");
 }
 
 /// The error of a value that could not be written.

@@ -47,6 +47,24 @@ fn every_cgroup_on_the_way_passes_controllers_on() {
     assert_eq!(words(own(&b).join("deep/er/cgroup.subtree_control")), Vec::<String>::new());
 }
 
+/// Each of them finds the cgroup above without controllers, or somebody else who is just passing them on.
+#[test]
+fn many_are_created_at_once_below_a_new_cgroup() {
+    requires!(Need::V2Controller(CONTROLLER));
+    let above = Bundle::new();
+    let path = |number: usize| format!("{}/together/{number}", above.cgroup());
+    let all: Vec<Bundle> = (0..8).map(|n| limited("").set("/linux/cgroupsPath", path(n))).collect();
+    all.iter().for_each(Bundle::write_config);
+    let commands: Vec<_> = all.iter().map(|b| b.spawn(&b.with_bundle("create", &[]))).collect();
+    for command in commands {
+        command.wait().ok();
+    }
+    for number in 0..all.len() {
+        let limit = own(&above).join(format!("together/{number}/hugetlb.2MB.max"));
+        assert_eq!(words(limit), ["4194304"], "{number}");
+    }
+}
+
 #[test]
 fn a_cgroup_with_processes_of_its_own_passes_nothing_on() {
     requires!(Need::V2Controller(CONTROLLER));
