@@ -37,7 +37,7 @@ impl Container {
             if ran.is_err() {
                 // Where it has ended by itself there is nothing to be killed.
                 let _ = pidfd::send_signal(init.as_fd(), signal::KILL);
-                start::await_end(init.as_fd())?;
+                start::await_end(init.as_fd());
             }
             ran.doing(|| "poststart".into())?;
         }

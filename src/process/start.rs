@@ -62,15 +62,14 @@ pub fn start(socket: OwnedFd, init: BorrowedFd) -> Result<()> {
         None => Ok(()),
         Some(message) => {
             // It says why it ends: who hears of the error finds a container that has stopped.
-            await_end(init)?;
+            await_end(init);
             Err(serde_json::from_slice(&message.bytes)
                 .unwrap_or_else(|error| Error::new(format!("init sent an unknown message: {error}"))))
         }
     }
 }
 
-/// Waits until init, which is about to end, has ended.
-pub fn await_end(init: BorrowedFd) -> Result<()> {
-    file::poll(&[(init, Interest::Read)], Some(Instant::now() + PATIENCE))?;
-    Ok(())
+/// Waits until init, which is about to end, has ended. Why it ends is what the caller has to report, whether or not this can be seen.
+pub fn await_end(init: BorrowedFd) {
+    let _ = file::poll(&[(init, Interest::Read)], Some(Instant::now() + PATIENCE));
 }
