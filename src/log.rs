@@ -64,7 +64,8 @@ fn append(path: &Path) -> std::io::Result<File> {
     File::options().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Writes a line of level `debug`, which is made only if somebody asked for it.
+/// Writes a line of level `debug`, which is made only if somebody asked for it. Some begin with the words by which runc's log tells of the
+/// same moment: these are what its users look for.
 pub fn debug(message: impl FnOnce() -> String) {
     if LOG.get().is_some_and(|log| log.debug) {
         line(Level::Debug, &message());

@@ -113,7 +113,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
             run_poststop(&plan.hooks.poststop, &hook_state);
         }
     })?;
-    log::debug(|| format!("init is process {}", new_init.pid));
+    log::debug(|| format!("child process in init(): init is process {}", new_init.pid));
     state.init = Some(InitProcess::of(new_init.pid)?);
     dir.save(&state)?;
     if let Some(path) = &options.pidfd_socket {
@@ -124,6 +124,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         undo.pid_file = Some(path);
     }
     let (init, held) = new_init.keep()?;
+    log::debug(|| "init: closing the pipe to signal completion".into());
     undo.kept = true;
     drop(undo);
     Ok(Created { container: Container { dir, state }, init, attached, _held: held })
@@ -135,7 +136,7 @@ fn tell(plan: &Plan) {
     log::debug(|| {
         let all = plan.namespaces.all();
         let names: Vec<_> = Ns::ALL.into_iter().filter(|kind| all.has(*kind)).map(Ns::name).collect();
-        format!("namespaces: {}", names.join(" "))
+        format!("nsexec container setup: namespaces: {}", names.join(" "))
     });
     for join in &plan.namespaces.join {
         log::debug(|| format!("the {} namespace is {}", join.kind.name(), join.path.display()));

@@ -64,10 +64,11 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let entrance = request.entrance;
     let affinity = request.plan.exec_affinity.as_ref();
     if let Some(cpus) = affinity.and_then(|affinity| affinity.initial.as_ref()) {
-        log::debug(|| format!("initial CPU affinity: {}", shown(cpus)));
+        log::debug(|| format!("nsexec: affinity: {}", shown(cpus)));
         // The new process begins where its maker runs.
         schedule::set_affinity(0, cpus).field(|| "process.execCPUAffinity.initial".into())?;
     }
+    log::debug(|| "nsexec container setup: a process joins the namespaces".into());
     let born_in = entrance.unified.as_ref().map(AsFd::as_fd);
     let relay = match clone::clone3(NsSet::default(), born_in, false).map_err(no_room)? {
         Cloned::Child => {
@@ -82,6 +83,7 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
     request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
+    log::debug(|| format!("child process in init(): it is process {pid}"));
     equip_process(request.plan, pid, request.root_ids.is_some())?;
     match affinity {
         Some(given) => {
@@ -90,6 +92,7 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
         None => unbind(pid),
     }
     channel.send(ToInit::Go)?;
+    log::debug(|| "setns_init: about to exec".into());
     await_program(&channel, &process, |fd| {
         let to = request.filter.and_then(|filter| filter.listener.as_ref());
         to.map_or(Ok(()), |to| listener::hand_on(to, fd.as_fd(), pid, &request.state))

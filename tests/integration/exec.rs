@@ -346,11 +346,17 @@ fn debugging_tells_of_its_process() {
     let b = b.set("/linux/seccomp", serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW"}));
     let b = b.set("/process/execCPUAffinity", serde_json::json!({"initial": "0"}));
     let out = b.create().ok();
-    for text in ["namespaces: pid", "seccomp filter flags: 4", "init is process"] {
+    // With runc's words for the same moments.
+    let closing = "\"init: closing the pipe to signal completion\"";
+    for text in ["nsexec container setup: namespaces: pid", "seccomp filter flags: 4", closing] {
         assert!(out.stderr.contains(text), "{text}: {out}");
     }
+    assert!(out.stderr.contains("child process in init(): init is process"), "{out}");
     b.start().ok();
     let out = b.exec(&["true"]).ok();
     assert!(out.stderr.contains("level=debug") && out.stderr.contains("the program has begun"), "{out}");
-    assert!(out.stderr.contains("initial CPU affinity: 0x1\""), "{out}");
+    for text in ["nsexec container setup", "child process in init()", "setns_init: about to exec"] {
+        assert!(out.stderr.contains(text), "{text}: {out}");
+    }
+    assert!(out.stderr.contains("\"nsexec: affinity: 0x1\""), "{out}");
 }
