@@ -95,6 +95,16 @@ fn is_no_place(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EROFS)
 }
 
+/// The directory, if it is one: nobody makes what `--cgroup` names. The words are those that callers of runc know.
+fn there(dir: PathBuf) -> Result<PathBuf> {
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let file = dir.join("cgroup.procs");
+    let what = format!("adding pid of the new process to {}: no such file or directory", file.display());
+    Err(Error::new(what).doing("--cgroup"))
+}
+
 impl Cgroup {
     /// Where a further process of the container enters: the cgroup that its init is in. That may be one which the container made
     /// itself, after which cgroup v2 lets no process into the container's own any more.
@@ -123,7 +133,7 @@ impl Cgroup {
             let path: PathBuf =
                 path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
             let dir = match wanted.iter().find(|wanted| wanted.is_for(hierarchy)) {
-                Some(wanted) => hierarchy.dir.join(&wanted.path),
+                Some(wanted) => there(hierarchy.dir.join(&wanted.path))?,
                 None if inside => hierarchy.mount.join(path),
                 None => hierarchy.dir.clone(),
             };

@@ -70,7 +70,8 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     }
     log::debug(|| "nsexec container setup: a process joins the namespaces".into());
     let born_in = entrance.unified.as_ref().map(AsFd::as_fd);
-    let relay = match clone::clone3(NsSet::default(), born_in, false).map_err(no_room)? {
+    let cloned = clone::clone3(NsSet::default(), born_in, false).map_err(|error| unborn(error, born_in))?;
+    let relay = match cloned {
         Cloned::Child => {
             // Only the creator holds its end then, so that its death is noticed.
             drop(channel);
@@ -82,8 +83,8 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     let child = super::create::from_relay(&channel, &relay)?;
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
-    request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     log::debug(|| format!("child process in init(): it is process {pid}"));
+    request.rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
     equip_process(request.plan, pid, request.root_ids.is_some())?;
     match affinity {
         Some(given) => {
@@ -91,8 +92,8 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
         }
         None => unbind(pid),
     }
-    channel.send(ToInit::Go)?;
     log::debug(|| "setns_init: about to exec".into());
+    channel.send(ToInit::Go)?;
     await_program(&channel, &process, |fd| {
         let to = request.filter.and_then(|filter| filter.listener.as_ref());
         to.map_or(Ok(()), |to| listener::hand_on(to, fd.as_fd(), pid, &request.state))
@@ -101,11 +102,20 @@ pub fn exec(request: Request) -> Result<(i32, OwnedFd)> {
     Ok((pid, pidfd))
 }
 
-/// What it means that there can be no further process: the relay and its sibling are counted in the container's cgroup.
-fn no_room(error: CallError) -> Error {
-    let full = error.errno == Errno::EAGAIN;
-    let error = Error::from(error);
-    if full { error.hint("linux.resources.pids.limit leaves no room for two more processes") } else { error }
+/// What it means that there can be no further process in a cgroup. The relay and its sibling are both counted there.
+fn unborn(error: CallError, cgroup: Option<BorrowedFd>) -> Error {
+    match (error.errno, cgroup) {
+        (Errno::EAGAIN, _) => {
+            Error::from(error).hint("linux.resources.pids.limit leaves no room for two more processes")
+        }
+        // The words are those that callers of runc know.
+        (Errno::EBUSY, Some(cgroup)) => {
+            let what = "adding pid of the new process to cgroups";
+            Error::new(format!("{what}: {}/cgroup.procs: device or resource busy", file::shown(cgroup)))
+                .hint("a cgroup of version 2 that passes controllers on takes no processes itself")
+        }
+        _ => error.into(),
+    }
 }
 
 fn await_program(
@@ -153,7 +163,7 @@ fn enter(request: &Request, end: &InitEnd) -> Result<()> {
         process::change_dir(root.as_fd())?;
         process::chroot_here()?;
     }
-    match clone::clone3(NsSet::default(), None, true).map_err(no_room)? {
+    match clone::clone3(NsSet::default(), None, true).map_err(|error| unborn(error, None))? {
         Cloned::Parent(child) => {
             end.send(&FromInit::Relayed { pid: child.pid }, &[child.pidfd.as_fd()])?;
             process::exit_now(0)

@@ -313,7 +313,10 @@ fn exec_enters_a_cgroup_below_the_containers() {
                 "{view:?}: {out}"
             );
         }
-        b.exec_with(&["--cgroup", "absent"], &["true"]).fails(255, &["absent"]);
+        let absent = "/absent/cgroup.procs: no such file or directory";
+        for cgroup in ["absent", "/absent"] {
+            b.exec_with(&["--cgroup", cgroup], &["true"]).fails(255, &[" adding pid ", absent]).one_line();
+        }
         b.exec_with(&["--cgroup", "../escape"], &["true"]).fails(255, &["escape"]);
         b.delete_force().ok();
         b.assert_nothing_left();
@@ -354,6 +357,10 @@ fn a_frozen_cgroup_is_refused() {
             let b = b.set("/linux/cgroupsPath", path);
             let write = |file: &str, value: &str| {
                 let files = frozen.iter().map(|dir| dir.join(file)).filter(|file| file.exists());
+    if !controllers.trim().is_empty() {
+        let busy = ["adding pid of the new process to cgroups", "/cgroup.procs: device or resource busy"];
+        b.exec_with(&["--cgroup", "/"], &["true"]).fails(255, &busy).one_line();
+    }
                 files.map(|file| fs::write(file, value).unwrap()).count()
             };
             // On a hybrid host either of them holds processes.
