@@ -245,7 +245,7 @@ fn place(path: &CgroupPath, own: &Path, rootless: bool) -> PathBuf {
         CgroupPath::Relative(path) => own.join(path),
         // A user may at most make cgroups near his own. Root's lie where they are found again from anywhere.
         CgroupPath::Default(id) if rootless => own.join(id),
-        CgroupPath::Default(id) => format!("orlop-{id}").into(),
+        CgroupPath::Default(id) => id.into(),
         CgroupPath::Unit(unit) => unit.dir(),
     }
 }

@@ -415,7 +415,7 @@ fn places() {
         (Relative("a".into()), "/user/x", false, "user/x/a"),
         (Relative("a".into()), "/", true, "a"),
         (Relative("a".into()), "/../../x", false, "x/a"),
-        (Default("web".into()), "/user/x", false, "orlop-web"),
+        (Default("web".into()), "/user/x", false, "web"),
         (Default("web".into()), "/user/x", true, "user/x/web"),
     ];
     for (path, own, rootless, expected) in cases {

@@ -64,16 +64,16 @@ fn a_relative_path_and_none_lead_to_a_cgroup_of_its_own() {
     for view in views() {
         let relative = Bundle::idle().view(view);
         let path = format!("orlop-test-{}", relative.id);
-        for b in
-            [relative.set("/linux/cgroupsPath", path), Bundle::idle().view(view).remove("/linux/cgroupsPath")]
-        {
+        let none = Bundle::idle().view(view).remove("/linux/cgroupsPath");
+        let id = none.id.clone();
+        for (b, name) in [(relative.set("/linux/cgroupsPath", path.as_str()), path), (none, id)] {
             let b = b.up();
             let pid = b.pid();
             for hierarchy in seen(view) {
                 let found: Vec<PathBuf> =
                     cgroups_named(&b.id).into_iter().filter(|p| p.starts_with(&hierarchy.path)).collect();
                 assert!(
-                    found.iter().any(|cgroup| contains(cgroup, pid)),
+                    found.iter().any(|cgroup| cgroup.ends_with(&name) && contains(cgroup, pid)),
                     "{view:?}: {}: {found:?}",
                     hierarchy.path.display()
                 );
@@ -81,6 +81,22 @@ fn a_relative_path_and_none_lead_to_a_cgroup_of_its_own() {
             b.delete_force().ok();
             b.assert_nothing_left();
         }
+    }
+}
+
+#[test]
+fn an_id_that_is_the_name_of_anothers_cgroup_is_refused() {
+    for view in views() {
+        let other = Bundle::idle().view(view).up();
+        let mut b = Bundle::idle().view(view).remove("/linux/cgroupsPath");
+        b.id = other.cgroup().trim_start_matches('/').to_owned();
+        b.create().fails(1, &["linux.cgroupsPath", "container's cgroup is not empty"]).one_line();
+        assert_eq!(other.status(), "running", "{view:?}");
+        for cgroup in cgroups(&other, view) {
+            assert!(contains(&cgroup, other.pid()), "{view:?}: {}", cgroup.display());
+        }
+        other.delete_force().ok();
+        b.assert_nothing_left();
     }
 }
 
@@ -341,6 +357,10 @@ fn exec_works_when_the_containers_processes_have_moved_below() {
     let lines = out.lines();
     let line = lines.iter().find(|line| line.starts_with("0::")).unwrap();
     assert!(line.contains(&b.cgroup()), "{out}");
+    if !controllers.trim().is_empty() {
+        let busy = ["adding pid of the new process to cgroups", "/cgroup.procs: device or resource busy"];
+        b.exec_with(&["--cgroup", "/"], &["true"]).fails(255, &busy).one_line();
+    }
     b.delete_force().ok();
     b.assert_nothing_left();
 }
@@ -357,10 +377,6 @@ fn a_frozen_cgroup_is_refused() {
             let b = b.set("/linux/cgroupsPath", path);
             let write = |file: &str, value: &str| {
                 let files = frozen.iter().map(|dir| dir.join(file)).filter(|file| file.exists());
-    if !controllers.trim().is_empty() {
-        let busy = ["adding pid of the new process to cgroups", "/cgroup.procs: device or resource busy"];
-        b.exec_with(&["--cgroup", "/"], &["true"]).fails(255, &busy).one_line();
-    }
                 files.map(|file| fs::write(file, value).unwrap()).count()
             };
             // On a hybrid host either of them holds processes.
