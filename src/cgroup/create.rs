@@ -158,7 +158,8 @@ impl Cgroup {
     /// The hierarchy that has the file of a write.
     pub(super) fn hierarchy_of(&self, write: &Write) -> Result<&Hierarchy> {
         self.only_v2().or_else(|| self.controller(&write.controller)).ok_or_else(|| {
-            Error::new(format!("the host has no cgroup controller {:?} (of version 1)", write.controller))
+            let name = &write.controller;
+            Error::new(format!("the requested cgroup controller `{name}` is not available, of version 1"))
                 .field(write.field.as_str())
                 .hint("mount it below /sys/fs/cgroup, or drop the field")
         })

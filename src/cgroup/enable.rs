@@ -27,7 +27,10 @@ impl Cgroup {
         let offered = controllers(mount)?;
         let wanted: Vec<&str> = offered.difference(&present).map(String::as_str).collect();
         if let Some(write) = needed.iter().find(|write| !offered.contains(write.controller.as_ref())) {
-            let what = format!("the host has no cgroup controller {:?} (of version 2)", write.controller);
+            let what = format!(
+                "the requested cgroup controller `{}` is not available, of version 2",
+                write.controller
+            );
             let hint = "the kernel may lack it, or have it on a hierarchy of cgroup v1";
             return Err(Error::new(what).field(write.field.as_str()).hint(hint));
         }

@@ -213,9 +213,13 @@ fn values_that_nothing_can_grant() {
         (
             r#"{"unified":{"../memory.max":"1"}}"#,
             V2,
-            r#"unified["../memory.max"]: not the name of a file like memory.high"#,
+            r#"unified["../memory.max"]: the specified key has not the form CONTROLLER.VALUE `../memory.max` (it is the name of a file like memory.high)"#,
         ),
-        (r#"{"unified":{"tasks":"1"}}"#, V2, r#"unified["tasks"]: not the name of a file like memory.high"#),
+        (
+            r#"{"unified":{"tasks":"1"}}"#,
+            V2,
+            r#"unified["tasks"]: the specified key has not the form CONTROLLER.VALUE `tasks` (it is the name of a file like memory.high)"#,
+        ),
         (
             r#"{"unified":{"memory.max":"1"}}"#,
             V1,

@@ -159,7 +159,10 @@ fn unified(resources: &LinuxResources, writes: &mut Vec<Write>) -> Result<()> {
         let field = format!("linux.resources.unified[{file:?}]");
         let controller = match file.split_once('.') {
             Some((controller, _)) if !controller.is_empty() && !file.contains(['/', '\0']) => controller,
-            _ => return Err(Error::new("not the name of a file like memory.high").field(field)),
+            _ => {
+                let what = format!("the specified key has not the form CONTROLLER.VALUE `{file}`");
+                return Err(Error::new(what).hint("it is the name of a file like memory.high").field(field));
+            }
         };
         // Files with several lines take one at a time.
         for line in value.lines().filter(|line| !line.is_empty()) {
