@@ -128,7 +128,6 @@ impl Plan {
     pub fn new(spec: &Spec, host: &Host, layout: Layout, options: &Options) -> Result<Plan> {
         let linux =
             spec.linux.as_ref().ok_or_else(|| missing("linux", "it says which namespaces to make"))?;
-        let process = spec.process.as_ref().ok_or_else(|| missing("process", "it says what to run"))?;
         let mut warnings = Vec::new();
         annotations::check(&spec.annotations, &mut warnings)?;
         let namespaces = Namespaces::new(linux)?;
@@ -147,7 +146,10 @@ impl Plan {
         if can_make && !namespaces.uid_map.is_empty() {
             rootfs::make_outside(&mut devices, &namespaces);
         }
-        let mut process = Process::new(process, host, options, &mut warnings)?;
+        let mut process = match &spec.process {
+            Some(process) => Process::new(process, host, options, &mut warnings)?,
+            None => Process::unset(host, options)?,
+        };
         process.adopt(linux, &spec.annotations)?;
         if !namespaces.contains(Ns::User) {
             process.caps.limit(host.permitted, &mut warnings);
@@ -301,8 +303,11 @@ mod tests {
 
     #[test]
     fn what_has_to_be_there() {
+        // Not before the start.
+        let unset = plan(|json| drop(json.as_object_mut().unwrap().remove("process"))).unwrap().process;
+        assert_eq!((unset.args.len(), unset.uid, unset.cwd.as_path()), (0, 0, Path::new("/")));
+        assert_eq!(unset.caps.bounding | unset.caps.permitted | unset.caps.effective, 0);
         let without = |field: &str| error(|json| drop(json.as_object_mut().unwrap().remove(field)));
-        assert_eq!(without("process"), "process: missing (it says what to run)");
         assert_eq!(without("root"), "root: missing");
         assert_eq!(without("linux"), "linux: missing (it says which namespaces to make)");
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// A process, ready to be executed.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its arguments; there is at least one, and the first names the program.
+    /// Its arguments, of which the first names the program; there are none where config.json has no process.
     pub args: Vec<CString>,
     /// Its environment; names are unique.
     pub env: Vec<CString>,
@@ -130,6 +130,14 @@ impl Process {
             apparmor: label(&given.apparmor_profile, "process.apparmorProfile")?,
             selinux: label(&given.selinux_label, "process.selinuxLabel")?,
         })
+    }
+
+    /// What waits for `start` where config.json has no `process`: that "is REQUIRED when start is called" (config.md), not before, and
+    /// start "MUST generate an error if process was not set" (runtime.md).
+    pub fn unset(host: &Host, options: &Options) -> Result<Process> {
+        let given = spec::Process { args: vec![String::new()], cwd: "/".into(), ..spec::Process::default() };
+        let process = Process::new(&given, host, options, &mut Vec::new())?;
+        Ok(Process { args: Vec::new(), ..process })
     }
 
     /// Takes over what config.json says of all processes of the container.

@@ -222,6 +222,9 @@ impl<'a> Init<'a> {
     }
 
     fn begin(&self, program: Program, start: BorrowedFd) -> Result<Infallible> {
+        if self.plan.process.args.is_empty() {
+            return Err(Error::new("missing").field("process").hint("it says what to run"));
+        }
         let state = self.hook_state.json("created", process::id());
         // Their programs are the container's, too.
         let around = Surroundings { env: program.env(), filter: self.plan.seccomp.as_ref(), dir: None };

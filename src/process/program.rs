@@ -82,7 +82,10 @@ impl<'a> Program<'a> {
             process::set_no_new_privs().field(|| "process.noNewPrivileges".into())?;
         }
         signal::reset(ignored_signals)?;
-        let path = find(&plan.args[0], plan.path.as_deref())?;
+        let path = match plan.args.first() {
+            Some(name) => find(name, plan.path.as_deref())?,
+            None => CString::default(),
+        };
         let args = CStrings::new(plan.args.clone());
         let caps = privileged.then_some(&plan.caps);
         let program =

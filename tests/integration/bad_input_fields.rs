@@ -29,7 +29,6 @@ fn version_root_and_names() {
             ("/root/path", json!("/dev/null"), &["root.path", "not a directory"]),
             ("/root/path", json!("rootfs/etc/file/below"), &["root.path", "not a directory"]),
             ("/root/path", json!("a\u{0}b"), &["root.path"]),
-            ("/process", json!(ABSENT), &["process", "missing"]),
             ("/linux", json!(ABSENT), &["linux", "missing"]),
             ("/hostname", json!("h".repeat(65)), &["hostname", "65 bytes", "64"]),
             ("/domainname", json!("d".repeat(65)), &["domainname", "64"]),

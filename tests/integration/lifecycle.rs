@@ -113,6 +113,23 @@ fn a_start_that_comes_too_early_waits() {
     assert_eq!(b.status(), "running");
 }
 
+/// `process` "is REQUIRED when start is called" (config.md), and start "MUST generate an error if process was not set" (runtime.md).
+#[test]
+fn without_a_process_it_is_created_but_not_started() {
+    let b = Bundle::idle().remove("/process");
+    b.create().ok();
+    assert_eq!(b.status(), "created");
+    assert_eq!(b.exec_with(&["--cwd", "/"], &["/bin/echo", "inside"]).ok().stdout, "inside\n");
+    b.start().fails(1, &["process: missing (it says what to run)"]).one_line();
+    assert_eq!(b.status(), "stopped");
+    b.delete().ok();
+    b.assert_nothing_left();
+    b.run().fails(1, &["process: missing (it says what to run)"]).one_line();
+    b.assert_nothing_left();
+    let b = Bundle::idle().set("/process/args", serde_json::json!([]));
+    b.create().fails(1, &["process.args: missing"]).one_line();
+}
+
 #[test]
 fn it_is_started_once() {
     let b = Bundle::idle().up();
