@@ -9,13 +9,13 @@
 
 mod path;
 mod shape;
+mod unset;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::CallError;
 use oci_spec::runtime::{Hooks, Linux, Mount, PosixRlimit, Root, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use shape::Shape;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -192,22 +192,16 @@ impl Spec {
 
     /// Parses the content of a config.json and checks that its version is one that this runtime knows.
     pub fn parse(json: &[u8]) -> Result<Spec> {
-        let mut spec: Spec = from_json(json)?;
+        let mut spec: Spec = match from_json(json) {
+            Err(error) if error.is_about("linux.memoryPolicy") => match unset::without_policy(json) {
+                Some(json) => from_json(&json)?,
+                None => return Err(unset::in_runcs_words(error)),
+            },
+            other => other?,
+        };
         check_version(&spec.oci_version).field(|| "ociVersion".into())?;
         spec.leave_out_missing_limit(json)?;
         Ok(spec)
-    }
-
-    /// `pids` without a limit asks for nothing, as in runc. To the type of oci-spec it is a limit of 0, which asks for room for nobody.
-    fn leave_out_missing_limit(&mut self, json: &[u8]) -> Result<()> {
-        let resources = self.linux.as_mut().and_then(|linux| linux.resources_mut().as_mut());
-        if let Some(resources) = resources
-            && resources.pids().is_some_and(|pids| pids.limit() == 0)
-            && parse_record::<Value>(json)?.pointer("/linux/resources/pids/limit").is_none()
-        {
-            resources.set_pids(None);
-        }
-        Ok(())
     }
 }
 

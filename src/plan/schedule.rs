@@ -196,9 +196,11 @@ pub fn memory_policy(given: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     let flags = flags(&names, &MEMORY_FLAGS, "linux.memoryPolicy.flags")?;
     let nodes = given.nodes().as_deref().filter(|list| !list.is_empty());
     let nodes =
-        nodes.map(|list| mask(list, MAX_NODES)).transpose().field(|| "linux.memoryPolicy.nodes".into())?;
+        nodes.map(|list| mask(list, MAX_NODES)).transpose().hint(|| "invalid memory policy node".into());
+    let nodes = nodes.field(|| "linux.memoryPolicy.nodes".into())?;
     let wrong = |field: &str, what: &str| {
-        Err(Error::new(format!("{mode_name} {what}")).field(format!("linux.memoryPolicy.{field}")))
+        let error = Error::new(format!("{mode_name} {what}")).field(format!("linux.memoryPolicy.{field}"));
+        Err(error.hint("to set_mempolicy(2) it is an invalid argument"))
     };
     match (mode, &nodes) {
         (MPOL_DEFAULT | MPOL_LOCAL, Some(_)) => return wrong("nodes", "takes none"),

@@ -192,6 +192,7 @@ fn a_memory_policy_holds_for_every_process() {
         b.run().ok().stdout.split_whitespace().nth(1).unwrap().to_owned()
     };
     assert_eq!(policy(json!({"mode": "MPOL_DEFAULT"})), "default");
+    assert_eq!(policy(json!({})), "default");
     assert_eq!(policy(json!({"mode": "MPOL_LOCAL"})), "local");
     assert_eq!(policy(json!({"mode": "MPOL_PREFERRED"})), "local");
     assert_eq!(policy(json!({"mode": "MPOL_PREFERRED", "nodes": "0"})), "prefer:0");
@@ -308,6 +309,11 @@ fn bad_values_name_their_field() {
                 "/process/execCPUAffinity",
                 json!({"final": "3-1"}),
                 &["process.execCPUAffinity.final", "backwards"],
+            ),
+            (
+                "/linux/memoryPolicy",
+                json!({"nodes": "0"}),
+                &["linux.memoryPolicy", "invalid memory policy mode"],
             ),
             ("/linux/memoryPolicy", json!({"mode": "MPOL_X"}), &["linux.memoryPolicy.mode", "MPOL_X"]),
             (

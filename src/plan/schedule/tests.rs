@@ -158,6 +158,8 @@ fn bad_memory_policies_name_their_field() {
     ] {
         let error = memory_of(given.clone()).unwrap_err();
         assert!(error.starts_with(&format!("linux.memoryPolicy.{text}")), "{given}: {error}");
+        let words = ["(invalid memory policy node)", "(to set_mempolicy(2) it is an invalid argument)"];
+        assert!(words.iter().any(|words| error.ends_with(words)), "{given}: {error}");
     }
 }
 
