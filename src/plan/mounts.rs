@@ -47,6 +47,18 @@ impl MountStep {
     }
 }
 
+/// The first new procfs that is whole and writable and stays so: nothing is mounted on it or below it.
+pub fn whole_procfs(steps: &[MountStep]) -> Option<usize> {
+    let whole = |step: &MountStep| {
+        let plain = matches!(&step.kind, MountKind::New { fs, flags, data, .. } if fs == "proc" && flags.is_empty() && data.is_empty());
+        let writable = (step.attributes.set | step.recursive.set) & attr::RDONLY == 0;
+        plain && writable && step.id_map.is_none()
+    };
+    let i = steps.iter().position(whole)?;
+    let over = |step: &MountStep| step.destination.starts_with(&steps[i].destination);
+    if steps[i + 1..].iter().any(over) { None } else { Some(i) }
+}
+
 /// As soon as an option names any flag, a bind has exactly those that are named, as in runc; otherwise it keeps those of its source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Implied {

@@ -77,12 +77,7 @@ impl<'a> Init<'a> {
         self.doors.map_or(Ok(()), Doors::enter)?;
         self.enter_namespaces()?;
         process::new_session()?;
-        // While the host's tree is in sight. What is written to belongs to the namespaces of the writer, whichever procfs it is.
-        let proc = match self.plan.process.is_labelled() || !self.plan.sysctl.is_empty() {
-            true if self.plan.namespaces.new.has(Ns::Mount) => Some(Proc::open_hosts()?),
-            true => Some(Proc::open()?),
-            false => None,
-        };
+        let proc = if self.plan.process.is_labelled() { Some(self.open_proc()?) } else { None };
         program::join_keyring(&self.plan.process, proc.as_ref())?;
         if self.plan.namespaces.new.has(Ns::Network) {
             net::loopback_up()?;
@@ -91,7 +86,7 @@ impl<'a> Init<'a> {
             self.channel.send(&FromInit::Entered, &[])?;
             self.channel.wait_for(ToInit::DevicesMoved)?;
         }
-        let terminal = self.set_up_rootfs(proc.as_ref())?;
+        let terminal = self.set_up_rootfs()?;
         if let Some(slave) = terminal {
             take_terminal(slave.as_fd())?;
         }
@@ -134,7 +129,7 @@ impl<'a> Init<'a> {
     }
 
     /// Makes the root file system and enters it; returns the slave of the terminal, if the process gets one.
-    fn set_up_rootfs(&mut self, proc: Option<&Proc>) -> Result<Option<OwnedFd>> {
+    fn set_up_rootfs(&mut self) -> Result<Option<OwnedFd>> {
         let plan = self.plan;
         // Modes of what is made are exact from here on.
         process::set_umask(0);
@@ -143,6 +138,11 @@ impl<'a> Init<'a> {
             None => Sources::open_host(plan, &self.cgroup, self.users, true)?,
         };
         sources.open_new(plan)?;
+        // What is written to belongs to the namespaces of the writer, whichever procfs it is.
+        let proc = match plan.sysctl.is_empty() {
+            true => None,
+            false => Some(sources.new_procfs(plan)?.map_or_else(|| self.open_proc(), Ok)?),
+        };
         let mut rootfs = Rootfs::attach(plan, sources)?;
         if rootfs::runs_hooks_before_pivot(plan) {
             rootfs.populate(|i, tree| self.map_owners(i, tree))?;
@@ -162,7 +162,7 @@ impl<'a> Init<'a> {
             process::set_domainname(name).field(|| "domainname".into())?;
         }
         for sysctl in &plan.sysctl {
-            if let Some(proc) = proc {
+            if let Some(proc) = &proc {
                 proc.write(&format!("sys/{}", sysctl.path), &sysctl.value).field(|| sysctl.field.clone())?;
             }
         }
@@ -172,6 +172,11 @@ impl<'a> Init<'a> {
             rootfs::leave_with_root(outer.as_fd())?;
         }
         Ok(terminal)
+    }
+
+    /// A procfs that no container has changed, while the host's tree is in sight.
+    fn open_proc(&self) -> Result<Proc> {
+        Ok(if self.plan.namespaces.new.has(Ns::Mount) { Proc::open_hosts()? } else { Proc::open()? })
     }
 
     /// Has the creator map the owners of a mount that was made here: a user namespace has no right over the host's file systems.

@@ -5,7 +5,7 @@
 use super::mount::{self, NewFs};
 use super::{CallError, Called, Errno, Result, file, path};
 use rustix::fs::OFlags;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// A procfs.
@@ -20,6 +20,11 @@ impl Proc {
             Ok(fd) => Ok(Proc(fd)),
             Err(_) => Self::open_mounted(),
         }
+    }
+
+    /// A new procfs that is mounted nowhere yet, which it stays the root of wherever it is attached.
+    pub fn of(detached: BorrowedFd) -> Result<Self> {
+        file::dup_above(detached, 0).map(Proc)
     }
 
     /// The host's procfs, for a process that stands in the host's tree; where something is mounted over its sysctls, as in a container,

@@ -293,6 +293,30 @@ fn sysctls_of_own_namespaces_are_set() {
 }
 
 #[test]
+fn sysctls_are_set_whatever_procfs_the_container_has() {
+    // It is read through another one.
+    let container = || {
+        Bundle::sh("cat /second/sys/net/ipv4/ip_default_ttl")
+            .directory("second")
+            .set("/linux/sysctl", json!({"net.ipv4.ip_default_ttl": "77"}))
+    };
+    for (what, b) in [
+        ("none", container().without_mount("/proc")),
+        ("a read-only one", container().without_mount("/proc").mount("/proc", "proc", "proc", &["ro"])),
+        (
+            "processes only",
+            container().without_mount("/proc").mount("/proc", "proc", "proc", &["subset=pid"]),
+        ),
+        ("the host's", container().without_mount("/proc").mount("/proc", "none", "/proc", &["rbind"])),
+        ("read-only in the end", container().mount("/proc", "none", "none", &["remount", "bind", "ro"])),
+        ("in a user namespace", container().user_namespace()),
+    ] {
+        let out = b.mount("/second", "proc", "proc", &["ro"]).run().ok();
+        assert_eq!(out.stdout.trim(), "77", "{what}: {out}");
+    }
+}
+
+#[test]
 fn sysctls_of_the_host_are_refused() {
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap().trim().to_owned();
     let cases = [
