@@ -77,8 +77,11 @@ fn inherit(command: &Command) -> Result<()> {
     };
     for number in 3..3i64.saturating_add(passed_on.into()) {
         if !i32::try_from(number).is_ok_and(file::is_open) {
-            return Err(Error::new(format!("descriptor {number} is not open"))
-                .hint("--preserve-fds and LISTEN_FDS count the open descriptors from 3 on"));
+            // The number as users of runc know it: how many come before.
+            let what = format!("preserved-fd {}: descriptor {number} is not open", number - 3);
+            return Err(
+                Error::new(what).hint("--preserve-fds and LISTEN_FDS count the open descriptors from 3 on")
+            );
         }
     }
     let first_other = 3u32.saturating_add(passed_on);

@@ -187,18 +187,12 @@ impl Spec {
     pub fn read(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
         let json = read_file(&bundle.join("config.json"))
             .hint(|| "a bundle is a directory with a config.json in it; `orlop spec` writes one".into())?;
-        Ok((Spec::parse(&json).doing(|| "config.json".into())?, json))
+        unset::parse(json).doing(|| "config.json".into())
     }
 
     /// Parses the content of a config.json and checks that its version is one that this runtime knows.
     pub fn parse(json: &[u8]) -> Result<Spec> {
-        let mut spec: Spec = match from_json(json) {
-            Err(error) if error.is_about("linux.memoryPolicy") => match unset::without_policy(json) {
-                Some(json) => from_json(&json)?,
-                None => return Err(unset::in_runcs_words(error)),
-            },
-            other => other?,
-        };
+        let mut spec: Spec = from_json(json)?;
         check_version(&spec.oci_version).field(|| "ociVersion".into())?;
         spec.leave_out_missing_limit(json)?;
         Ok(spec)

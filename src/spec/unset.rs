@@ -2,7 +2,7 @@
 //! an error.
 
 use super::{Spec, parse_record};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use serde_json::Value;
 
 impl Spec {
@@ -19,17 +19,24 @@ impl Spec {
     }
 }
 
-/// The config.json without its `linux.memoryPolicy`, if that is empty.
-pub fn without_policy(json: &[u8]) -> Option<Vec<u8>> {
+/// Parses a config.json; one with an empty `linux.memoryPolicy`, as if it had none. What has been parsed comes along, for the record.
+pub fn parse(json: Vec<u8>) -> Result<(Spec, Vec<u8>)> {
+    let error = match Spec::parse(&json) {
+        Err(error) if error.is_about("linux.memoryPolicy") => error,
+        other => return Ok((other?, json)),
+    };
+    if let Some(without) = without_policy(&json) {
+        return Ok((Spec::parse(&without)?, without));
+    }
+    // Callers of runc know the error by these words.
+    let flag = error.is_about("linux.memoryPolicy.flags");
+    Err(error.hint(format!("invalid memory policy {}", if flag { "flag" } else { "mode" })))
+}
+
+fn without_policy(json: &[u8]) -> Option<Vec<u8>> {
     let mut config: Value = parse_record(json).ok()?;
     let policy = config.get_mut("linux")?.as_object_mut()?.remove("memoryPolicy")?;
     policy.as_object()?.is_empty().then(|| config.to_string().into_bytes())
-}
-
-/// Adds what callers of runc know the error of a memory policy by.
-pub fn in_runcs_words(error: Error) -> Error {
-    let flag = error.is_about("linux.memoryPolicy.flags");
-    error.hint(format!("invalid memory policy {}", if flag { "flag" } else { "mode" }))
 }
 
 #[cfg(test)]
@@ -39,11 +46,11 @@ mod tests {
     #[test]
     fn an_empty_memory_policy_is_none() {
         let parsed = |policy: &str| {
-            Spec::parse(
-                format!(r#"{{"ociVersion": "1.3.0", "linux": {{"memoryPolicy": {policy}}}}}"#).as_bytes(),
-            )
+            parse(format!(r#"{{"ociVersion": "1.3.0", "linux": {{"memoryPolicy": {policy}}}}}"#).into_bytes())
         };
-        assert!(parsed("{}").unwrap().linux.unwrap().memory_policy().is_none());
+        let (spec, record) = parsed("{}").unwrap();
+        assert!(spec.linux.unwrap().memory_policy().is_none());
+        assert!(parse_record::<Spec>(&record).unwrap().linux.unwrap().memory_policy().is_none());
         for (policy, words) in [
             (r#"{"nodes": "0-7"}"#, "(invalid memory policy mode)"),
             (r#"{"mode": "INTERLEAVE"}"#, "(invalid memory policy mode)"),

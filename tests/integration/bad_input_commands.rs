@@ -111,7 +111,7 @@ fn options_of_create() {
     refused(&["--pid-file", "/"], &["--pid-file"]);
     refused(&["--pid-file", b.io().to_str().unwrap()], &["--pid-file"]);
     refused(&["--console-socket", "/nonexistent/socket"], &["console socket"]);
-    refused(&["--preserve-fds", "1"], &["preserve-fds"]);
+    refused(&["--preserve-fds", "1"], &["preserve-fds", "preserved-fd 0: descriptor 3 is not open"]);
     refused(&["--preserve-fds", "4294967295"], &["preserve-fds"]);
     let mut trial = Trial::new(Bundle::new().set("/process/terminal", true));
     trial.refuses(&[], &["process.terminal"]);

@@ -193,6 +193,8 @@ fn a_memory_policy_holds_for_every_process() {
     };
     assert_eq!(policy(json!({"mode": "MPOL_DEFAULT"})), "default");
     assert_eq!(policy(json!({})), "default");
+    let b = Bundle::idle().set("/linux/memoryPolicy", json!({})).up();
+    assert!(b.exec(&["cat", "/proc/self/numa_maps"]).ok().stdout.contains(" default "));
     assert_eq!(policy(json!({"mode": "MPOL_LOCAL"})), "local");
     assert_eq!(policy(json!({"mode": "MPOL_PREFERRED"})), "local");
     assert_eq!(policy(json!({"mode": "MPOL_PREFERRED", "nodes": "0"})), "prefer:0");
