@@ -194,6 +194,9 @@ pub struct Create {
     /// The bundle: a directory with config.json
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub bundle: PathBuf,
+    /// A file of the bundle to read instead of config.json
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
+    pub config: PathBuf,
     /// Unix socket that takes the master of the container's terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,

@@ -183,11 +183,11 @@ pub struct ExecCpuAffinity {
 }
 
 impl Spec {
-    /// Reads `config.json` of a bundle; returns what it says and the file itself.
-    pub fn read(bundle: &Path) -> Result<(Spec, Vec<u8>)> {
-        let json = read_file(&bundle.join("config.json"))
+    /// Reads `config.json` of a bundle, or what else has its place; returns what it says and the file itself.
+    pub fn read(bundle: &Path, file: &Path) -> Result<(Spec, Vec<u8>)> {
+        let json = read_file(&bundle.join(file))
             .hint(|| "a bundle is a directory with a config.json in it; `orlop spec` writes one".into())?;
-        unset::parse(json).doing(|| "config.json".into())
+        unset::parse(json).doing(|| file.display().to_string())
     }
 
     /// Parses the content of a config.json and checks that its version is one that this runtime knows.
@@ -466,7 +466,8 @@ mod tests {
 
     #[test]
     fn only_a_regular_file_is_read() {
-        let missing = Spec::read(Path::new("/nonexistent")).unwrap_err().to_string();
+        let missing =
+            Spec::read(Path::new("/nonexistent"), Path::new("config.json")).unwrap_err().to_string();
         assert_eq!(
             missing,
             "open(\"/nonexistent/config.json\"): ENOENT (no such file or directory) (a bundle is a directory with a config.json in it; `orlop spec` writes one)"

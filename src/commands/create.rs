@@ -19,6 +19,7 @@ pub fn options(global: &Global, root: PathBuf, args: cli::Create, detach: bool) 
         root,
         id: args.id,
         bundle: args.bundle,
+        config: args.config,
         pid_file: args.pid_file,
         console_socket: args.console_socket,
         pidfd_socket: args.pidfd_socket,

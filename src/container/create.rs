@@ -31,6 +31,8 @@ pub struct CreateOptions {
     pub id: String,
     /// The bundle directory.
     pub bundle: PathBuf,
+    /// The file that describes the container, relative to the bundle.
+    pub config: PathBuf,
     /// Where to write init's pid.
     pub pid_file: Option<PathBuf>,
     /// The socket that takes the terminal.
@@ -68,7 +70,7 @@ pub struct Created {
 /// Creates a container.
 pub fn create(options: &CreateOptions) -> Result<Created> {
     let bundle = file::real_dir(&options.bundle).doing(|| format!("bundle {}", options.bundle.display()))?;
-    let (spec, config) = Spec::read(&bundle)?;
+    let (spec, config) = Spec::read(&bundle, &options.config)?;
     let host = Host::probe()?;
     let layout = if options.no_cgroup { Layout::None } else { cgroup::layout()? };
     let mut plan = Plan::new(&spec, &host, layout, &plan_options(options, &bundle))?;

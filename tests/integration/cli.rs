@@ -405,3 +405,23 @@ fn the_manual_names_every_command_and_option() {
         }
     }
 }
+
+#[test]
+fn another_file_of_the_bundle_may_describe_it() {
+    let b = Bundle::idle();
+    b.write_config();
+    let dir = b.dir().to_str().unwrap().to_owned();
+    fs::create_dir(b.dir().join("below")).unwrap();
+    fs::rename(b.dir().join("config.json"), b.dir().join("below/other.json")).unwrap();
+    b.cmd(&["create", "--bundle", &dir, &b.id]).fails(1, &["/bundle/config.json", "ENOENT"]).one_line();
+    b.cmd(&["create", "--bundle", &dir, "--config", "below/other.json", &b.id]).ok();
+    b.start().ok();
+    assert_eq!(b.exec(&["echo", "inside"]).ok().stdout, "inside\n");
+    assert_eq!(b.state()["bundle"], dir.as_str());
+    b.delete_force().ok();
+    fs::write(b.dir().join("below/other.json"), "{}").unwrap();
+    let out = b.cmd(&["run", "-f", "below/other.json", "-b", &dir, &b.id]);
+    out.fails(1, &["below/other.json: ociVersion: missing"]).one_line();
+    fs::remove_dir_all(b.dir().join("below")).unwrap();
+    b.assert_nothing_left();
+}
