@@ -203,8 +203,9 @@ fn is_denied(errno: Errno) -> bool {
 /// The error of a runtime that has to make a cgroup and may not.
 fn denied(error: CallError, writes: &[Write]) -> Error {
     let field = writes.first().map_or("linux.cgroupsPath", |write| write.field.as_str());
-    let hint = "a user needs a cgroup that is delegated to him, or neither limits nor a path";
-    Error::from(error).doing("create the cgroup").field(field).hint(hint)
+    // These words are runc's, which its callers know.
+    let hint = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+    Error::from(error).doing("unable to apply cgroup configuration").field(field).hint(hint)
 }
 
 /// Fills a list of cgroup v1's cpuset, which is empty in a new cgroup and must not be in one that has processes, from the cgroup

@@ -88,6 +88,20 @@ fn its_whole_life_with_one_id() {
 }
 
 #[test]
+fn who_may_make_no_cgroups_can_ask_for_none() {
+    requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"));
+    let words = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+    let path = Bundle::idle().unprivileged();
+    let path = path.set("/linux/cgroupsPath", "/orlop-test-not-his");
+    let limit = Bundle::idle().unprivileged().set("/linux/resources", json!({"pids": {"limit": 20}}));
+    for (b, field) in [(path, "linux.cgroupsPath"), (limit, "linux.resources.pids.limit")] {
+        let out = b.create();
+        out.fails(1, &["unable to apply cgroup configuration", field, "permission denied", words]).one_line();
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
 fn the_state_is_kept_where_the_user_has_his_runtime_files() {
     requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"));
     let b = Bundle::idle().unprivileged();
