@@ -63,7 +63,8 @@ fn path(name: &str) -> Result<String> {
     let path: String = if slashes_separate { name.to_owned() } else { name.chars().map(swap).collect() };
     let bad = |part: &str| part.is_empty() || part == "." || part == "..";
     if path.split('/').any(bad) || path.contains(|c: char| c.is_control() || c.is_whitespace() || c == '=') {
-        return Err(Error::new("not the name of a kernel parameter").hint("such as net.ipv4.ip_forward"));
+        return Err(Error::new("not the name of a kernel parameter: it contains an invalid path")
+            .hint("such as net.ipv4.ip_forward"));
     }
     Ok(path)
 }
@@ -148,7 +149,8 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         let host = "belongs to no namespace: it would change the host";
-        let name = "not the name of a kernel parameter (such as net.ipv4.ip_forward)";
+        let name =
+            "not the name of a kernel parameter: it contains an invalid path (such as net.ipv4.ip_forward)";
         for (key, value, text) in [
             ("kernel.core_pattern", "x", host),
             ("kernel.shmmax.x", "x", host),
