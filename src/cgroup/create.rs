@@ -98,6 +98,9 @@ impl Cgroup {
             for name in ["cpuset.cpus", "cpuset.mems"] {
                 inherit(&cpuset.dir, &cpuset.mount, name, &made).doing(|| "create the cgroup".into())?;
             }
+            for above in cpuset.dir.ancestors().skip(1).take_while(|dir| made.has(dir)) {
+                fill_new_below(above).doing(|| "create the cgroup".into())?;
+            }
         }
         let unified = self.unified().filter(exists);
         if let Some(only) = self.only_v2().filter(exists) {
@@ -212,7 +215,8 @@ fn denied(error: CallError, writes: &[Write]) -> Error {
 /// above. Returns its value.
 fn inherit(dir: &Path, mount: &Path, name: &str, made: &Made) -> Result<String> {
     let path = dir.join(name);
-    let value = if made.has(dir) { String::new() } else { file::read(&path)? };
+    let is_topmost = dir.parent() == Some(mount);
+    let value = if made.has(dir) && is_topmost { String::new() } else { file::read(&path)? };
     match dir.parent() {
         Some(parent) if value.is_empty() && dir != mount => {
             let value = inherit(parent, mount, name, made)?;
@@ -221,6 +225,12 @@ fn inherit(dir: &Path, mount: &Path, name: &str, made: &Made) -> Result<String> 
         }
         _ => Ok(value),
     }
+}
+
+/// Has the kernel fill the lists of cgroup v1's cpuset in whatever is made below a cgroup. What it fills itself costs nothing, while a
+/// write to a list goes through the processes of all cgroups: 0.7 ms for both where a thousand containers lie side by side.
+fn fill_new_below(dir: &Path) -> Result<()> {
+    Ok(file::write(&dir.join("cgroup.clone_children"), "1")?)
 }
 
 pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd> {

@@ -117,6 +117,31 @@ fn a_nested_path_is_made() {
 }
 
 #[test]
+fn below_what_is_made_on_the_way_the_kernel_fills_cpusets() {
+    for view in views() {
+        let b = Bundle::idle().view(view);
+        let path = format!("{}/first", b.cgroup());
+        let b = b.set("/linux/cgroupsPath", path).up();
+        for cgroup in cgroups(&b, view).iter().filter(|cgroup| cgroup.join("cgroup.clone_children").exists())
+        {
+            let read = |name: &str| fs::read_to_string(cgroup.join(name)).unwrap_or_default();
+            if !cgroup.join("cpuset.cpus").exists() {
+                assert_eq!(read("cgroup.clone_children"), "0\n", "{view:?}: {}", cgroup.display());
+                continue;
+            }
+            fs::create_dir(cgroup.join("second")).unwrap();
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                assert!(!read(name).trim().is_empty(), "{view:?}: {name}");
+                assert_eq!(read(&format!("first/{name}")), read(name), "{view:?}: {name}");
+                assert_eq!(read(&format!("second/{name}")), read(name), "{view:?}: {name}");
+            }
+            fs::remove_dir(cgroup.join("second")).unwrap();
+        }
+        b.delete_force().ok();
+    }
+}
+
+#[test]
 fn cgroups_below_the_containers_go_with_it() {
     for view in views() {
         let b = Bundle::idle().view(view).up();
