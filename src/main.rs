@@ -31,7 +31,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use sys::entry::Arguments;
-use sys::{Errno, file, mount, seal};
+use sys::{Errno, cred, file, mount, seal};
 
 /// What `exec` exits with when it could not run the program, to be told from the program's own codes.
 const EXEC_FAILED: u8 = 255;
@@ -168,13 +168,15 @@ fn seal_if_needed(args: &Arguments) -> Result<()> {
     if seal::is_sealed(own.as_fd())? {
         return Ok(());
     }
-    let copied = file::stat(own.as_fd()).and_then(|stat| seal::copy(own.as_fd(), stat.size));
-    let refused = match copied {
+    let stat = file::stat(own.as_fd())?;
+    let refused = match seal::copy(own.as_fd(), stat.size) {
         Ok(copy) => args.execute(copy.as_fd()),
         Err(error) => error,
     };
-    // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written.
-    if mount::is_read_only(own.as_fd())? {
+    // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written, and an ordinary
+    // user can't write what is root's: no container of his has more rights over it.
+    let roots = stat.uid == 0 && stat.mode & 0o022 == 0 && cred::euid() != 0;
+    if roots || mount::is_read_only(own.as_fd())? {
         return Ok(());
     }
     let tree = mount::clone_fd(own.as_fd(), false)?;

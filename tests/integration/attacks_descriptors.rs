@@ -239,7 +239,7 @@ fn assert_sealed(pid: i32) {
 
 #[test]
 fn the_executable_in_a_container_is_a_sealed_copy() {
-    requires!(Need::Root);
+    requires!(Need::Root, Need::ExecutableMemfd);
     let before = identity(&runtime());
     let b = Bundle::idle();
     b.create().ok();
@@ -278,6 +278,31 @@ fn the_container_cannot_write_the_executable_that_enters_it() {
             Bundle::new().symlink("/bin/evil", "/proc/self/exe").file("/bin/script", "#!/proc/self/exe\n");
         let b = b.args([program, "--version"]);
         b.run();
+        b.assert_nothing_left();
+    }
+    assert!(before == identity(&runtime()), "the runtime's file has changed");
+}
+
+/// Where the kernel executes no memfd, root makes the executable read-only by a mount, and to an ordinary user it is so anyway.
+#[test]
+fn without_executable_memfds_the_executable_is_read_only() {
+    requires!(
+        Need::Root,
+        Need::UserNamespace,
+        Need::Program("setpriv"),
+        Need::File("/proc/sys/vm/memfd_noexec")
+    );
+    let before = identity(&runtime());
+    // The one that runs the container, and its init; to a user both are closed.
+    for (b, refused) in [(Bundle::new(), 2), (Bundle::new().unprivileged(), 0)] {
+        let steal = "for exe in /proc/[0-9]*/exe; do [ \"$(readlink $exe)\" != / ] || chmod 755 $exe; done >stolen 2>&1; exit 0";
+        let b = b.hook("createContainer", steal).prelude(
+            "set -- unshare --pid --fork --mount-proc sh -euc 'echo 2 >/proc/sys/vm/memfd_noexec; exec \"$@\"' sh \"$@\"",
+        );
+        b.run().ok();
+        let stolen = fs::read_to_string(b.rootfs().join("stolen")).unwrap();
+        assert_eq!(stolen.matches("Read-only file system\n").count(), refused, "{stolen}");
+        assert_eq!(stolen.lines().count(), refused, "{stolen}");
         b.assert_nothing_left();
     }
     assert!(before == identity(&runtime()), "the runtime's file has changed");

@@ -24,6 +24,8 @@ pub enum Need {
     RealTime,
     /// `/proc/keys`.
     Keyrings,
+    /// A kernel that executes memfds: `vm.memfd_noexec` below 2.
+    ExecutableMemfd,
     /// A program of the host.
     Program(&'static str),
     /// A file of the host.
@@ -50,6 +52,7 @@ impl Need {
                     && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
             }
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
+            Need::ExecutableMemfd => !says("/proc/sys/vm/memfd_noexec", "2"),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::RealTime => real_time(),
             Need::Keyrings => Path::new("/proc/keys").exists(),
@@ -99,6 +102,7 @@ impl std::fmt::Display for Need {
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
+            Need::ExecutableMemfd => write!(f, "memfds that can be executed (vm.memfd_noexec)"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
             Need::SeccompLog => write!(f, "seccomp records in /dev/kmsg"),
