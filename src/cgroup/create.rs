@@ -89,7 +89,13 @@ impl Cgroup {
             match made.dir(&hierarchy.dir, &hierarchy.mount) {
                 Err(error) if self.optional && is_denied(error.errno) => missing.push(hierarchy),
                 Err(error) if is_denied(error.errno) => return Err(denied(error, &plan.writes)),
-                result => drop(result.doing(|| "create the cgroup".into())?),
+                result => {
+                    let new = result.doing(|| "create the cgroup".into())?;
+                    // Nobody has chosen the path: what only some hierarchies have of that name may be anybody's.
+                    if !new && matches!(plan.path, CgroupPath::Default(_)) {
+                        hierarchy.check_empty()?;
+                    }
+                }
             }
         }
         let exists = |hierarchy: &&Hierarchy| !missing.contains(hierarchy);

@@ -72,6 +72,17 @@ impl Hierarchy {
     fn has(&self, controller: &str) -> bool {
         self.controllers.split(',').any(|name| name == controller)
     }
+
+    /// Makes sure that nobody is in it yet.
+    fn check_empty(&self) -> Result<()> {
+        let pids = file::pids_below(&self.dir)?;
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let count = pids.len();
+        let what = format!("container's cgroup is not empty: {count} process(es) found in {:?}", self.dir);
+        Err(Error::new(what).field("linux.cgroupsPath").hint("give every container a cgroup of its own"))
+    }
 }
 
 /// What a mount of type `cgroup` inside the container shows.
@@ -114,12 +125,7 @@ impl Cgroup {
         }
         cgroup.optional = rootless && plan.writes.is_empty() && matches!(plan.path, CgroupPath::Default(_));
         // Who is in it in one hierarchy is in it in all, or nobody's container.
-        if let Some(hierarchy) = cgroup.members() {
-            let pids = file::pids_below(&hierarchy.dir)?;
-            if !pids.is_empty() {
-                return Err(not_empty(hierarchy, &pids));
-            }
-        }
+        cgroup.members().map_or(Ok(()), Hierarchy::check_empty)?;
         Ok(cgroup)
     }
 
@@ -219,12 +225,6 @@ impl Cgroup {
 
 fn unified(mount: PathBuf, path: &Path) -> Hierarchy {
     Hierarchy { controllers: String::new(), dir: mount.join(path), mount }
-}
-
-fn not_empty(hierarchy: &Hierarchy, pids: &[i32]) -> Error {
-    let count = pids.len();
-    let what = format!("container's cgroup is not empty: {count} process(es) found in {:?}", hierarchy.dir);
-    Error::new(what).field("linux.cgroupsPath").hint("give every container a cgroup of its own")
 }
 
 /// The lines of `/proc/PID/cgroup`: controllers and the path, which is absolute.

@@ -98,6 +98,23 @@ fn an_id_that_is_the_name_of_anothers_cgroup_is_refused() {
         other.delete_force().ok();
         b.assert_nothing_left();
     }
+    // One that only a hierarchy of version 1 has.
+    for hierarchy in seen(View::Host).iter().filter(|hierarchy| !hierarchy.v2) {
+        let b = Bundle::idle().remove("/linux/cgroupsPath");
+        let cgroup = hierarchy.path.join(&b.id);
+        fs::create_dir(&cgroup).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let _ = fs::copy(hierarchy.path.join(file), cgroup.join(file));
+        }
+        let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(cgroup.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        b.create().fails(1, &["linux.cgroupsPath", "container's cgroup is not empty"]).one_line();
+        assert!(contains(&cgroup, sleeper.id().try_into().unwrap()), "{}", cgroup.display());
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        fs::remove_dir(&cgroup).unwrap();
+        b.assert_nothing_left();
+    }
 }
 
 #[test]
