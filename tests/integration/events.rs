@@ -183,8 +183,8 @@ fn a_container_that_is_deleted_ends_it() {
 #[test]
 fn a_process_killed_for_want_of_memory_is_told_as_oom() {
     requires!(Need::Controller("memory"), Need::Controller("pids"));
-    // The shell keeps what it reads; the other waits.
-    let hog = "sleep 300 & echo ready; while [ ! -e /go ]; do sleep 0.02; done; (x=$(tr '\\0' x </dev/zero)); echo over; wait";
+    // The shell keeps what it reads, and is the one to be killed; the other waits.
+    let hog = "sleep 300 & echo ready; while [ ! -e /go ]; do sleep 0.02; done; (echo 1000 >/proc/self/oom_score_adj; x=$(tr '\\0' x </dev/zero)); echo over; wait";
     let limits = json!({"limit": 20 << 20, "swap": 20 << 20});
     let b = Bundle::sh(hog).set("/linux/resources/memory", limits).up();
     let running = watch(&b, &["--interval", "1h"]);
