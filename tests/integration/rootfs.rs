@@ -179,7 +179,8 @@ fn configured_devices_are_made_for_a_user_namespace_too() {
 /// Without CAP_SYS_ADMIN init does what the creator can't, and there CAP_MKNOD is worth nothing.
 #[test]
 fn the_right_to_make_devices_is_no_use_without_the_right_to_mount() {
-    requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"));
+    // Without the right to mount there is no other way to protect the runtime's executable from its owner.
+    requires!(Need::Root, Need::UserNamespace, Need::Program("setpriv"), Need::ExecutableMemfd);
     let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
     let b = Bundle::sh("stat -c %t:%T /dev/null")
         .namespace("user")
