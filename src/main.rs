@@ -179,9 +179,15 @@ fn seal_if_needed(args: &Arguments) -> Result<()> {
     if roots || mount::is_read_only(own.as_fd())? {
         return Ok(());
     }
-    let tree = mount::clone_fd(own.as_fd(), false)?;
-    let readonly = mount::Attributes { set: mount::attr::RDONLY, clear: 0 };
-    mount::set_attributes(tree.as_fd(), readonly, None, false)?;
-    let also_refused = args.execute(tree.as_fd());
-    Err(Error::from(also_refused).doing(Error::from(refused).to_string()))
+    let execute_read_only = || {
+        let tree = mount::clone_fd(own.as_fd(), false)?;
+        let readonly = mount::Attributes { set: mount::attr::RDONLY, clear: 0 };
+        mount::set_attributes(tree.as_fd(), readonly, None, false)?;
+        Ok(args.execute(tree.as_fd()))
+    };
+    let also_refused = match execute_read_only() {
+        Ok(refused) | Err(refused) => refused,
+    };
+    let hint = "where the kernel executes no memfd (vm.memfd_noexec=2), root needs the right to mount";
+    Err(Error::from(also_refused).doing(Error::from(refused).to_string()).hint(hint))
 }

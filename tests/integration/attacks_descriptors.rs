@@ -293,17 +293,19 @@ fn without_executable_memfds_the_executable_is_read_only() {
         Need::File("/proc/sys/vm/memfd_noexec")
     );
     let before = identity(&runtime());
+    let noexec = "set -- unshare --pid --fork --mount-proc sh -euc 'echo 2 >/proc/sys/vm/memfd_noexec; exec \"$@\"' sh \"$@\"";
     // The one that runs the container, and its init; to a user both are closed.
     for (b, refused) in [(Bundle::new(), 2), (Bundle::new().unprivileged(), 0)] {
         let steal = "for exe in /proc/[0-9]*/exe; do [ \"$(readlink $exe)\" != / ] || chmod 755 $exe; done >stolen 2>&1; exit 0";
-        let b = b.hook("createContainer", steal).prelude(
-            "set -- unshare --pid --fork --mount-proc sh -euc 'echo 2 >/proc/sys/vm/memfd_noexec; exec \"$@\"' sh \"$@\"",
-        );
+        let b = b.hook("createContainer", steal).prelude(noexec);
         b.run().ok();
         let stolen = fs::read_to_string(b.rootfs().join("stolen")).unwrap();
         assert_eq!(stolen.matches("Read-only file system\n").count(), refused, "{stolen}");
         assert_eq!(stolen.lines().count(), refused, "{stolen}");
         b.assert_nothing_left();
     }
+    let bounded = "set -- setpriv --inh-caps -sys_admin --bounding-set -sys_admin \"$@\"";
+    let b = Bundle::new().prelude(bounded).prelude(noexec);
+    b.run().fails(1, &["memfd_create", "open_tree", "vm.memfd_noexec=2"]).one_line();
     assert!(before == identity(&runtime()), "the runtime's file has changed");
 }
