@@ -8,6 +8,7 @@ mod image;
 #[path = "../integration/harness/mountinfo.rs"]
 mod mountinfo;
 mod need;
+mod network;
 #[path = "../integration/harness/output.rs"]
 mod output;
 #[path = "../integration/harness/rootfs.rs"]
@@ -19,6 +20,7 @@ mod terminal;
 mod world;
 
 pub use need::{Need, skip_unless};
+pub use network::HostNetwork;
 pub use output::Output;
 pub use running::wait_until;
 pub use world::World;

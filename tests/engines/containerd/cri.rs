@@ -3,7 +3,7 @@
 
 use super::protobuf::{Answer, Message};
 use super::{NEED, world};
-use crate::harness::{Need, Output, requires, wait_until};
+use crate::harness::{HostNetwork, Need, Output, requires, wait_until};
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,6 +40,7 @@ fn call(method: &str, request: &Message) -> Answer {
 struct Pod {
     id: String,
     config: Message,
+    _network: HostNetwork,
 }
 
 impl Pod {
@@ -60,8 +61,9 @@ impl Pod {
             .text(3, &format!("/var/log/pods/{name}"))
             .message(8, &linux);
         let request = Message::new().message(1, &config).text(2, "orlop");
+        let network = HostNetwork::take();
         let id = call("RunPodSandbox", &request).text(1);
-        Pod { id, config }
+        Pod { id, config, _network: network }
     }
 
     fn container(&self, name: &str, script: &str, linux: &Message) -> Container {

@@ -1,22 +1,15 @@
 //! Networks, and pods, which share one.
 
 use super::{NEED, Podman, cgroup};
-use crate::harness::{requires, wait_until};
+use crate::harness::{HostNetwork, requires, wait_until};
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// What makes interfaces and routes of the host, or copies them as pasta(1) does, waits for the others.
-fn network_of_the_host() -> MutexGuard<'static, ()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 const SERVE: &str = "echo hello >/index.html; exec httpd -f -p 80 -h /";
 
 #[test]
 fn a_bridge_with_a_published_port() {
     requires!(NEED);
-    let _network = network_of_the_host();
+    let _network = HostNetwork::take();
     let podman = Podman::root("systemd");
     let id = podman.cmd(&format!("run -d --name web -p 8080:80 bb:1 sh -c '{SERVE}'")).ok();
     let address = podman.inspect("web", ".NetworkSettings.IPAddress");
@@ -30,7 +23,7 @@ fn a_bridge_with_a_published_port() {
 #[test]
 fn a_users_published_port() {
     requires!(NEED);
-    let _network = network_of_the_host();
+    let _network = HostNetwork::take();
     let podman = Podman::user("systemd");
     let id = podman.cmd(&format!("run -d --name user-web -p 8081:80 bb:1 sh -c '{SERVE}'")).ok();
     wait_until("it answers", || podman.world.sh("curl -s http://127.0.0.1:8081/").stdout == "hello\n");
@@ -40,7 +33,7 @@ fn a_users_published_port() {
 #[test]
 fn kube_play() {
     requires!(NEED);
-    let _network = network_of_the_host();
+    let _network = HostNetwork::take();
     let podman = Podman::root("systemd");
     podman.world.write("/tmp/pod.yaml", include_str!("../pod.yaml"));
     podman.cmd("kube play /tmp/pod.yaml").ok();
