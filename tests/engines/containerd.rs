@@ -30,6 +30,12 @@ fn configure(world: &World, systemd: bool) {
                    [plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"/usr/lib/cni\"\n";
     world.append("/etc/containerd/config.toml", cri);
     if systemd {
+        // containerd 2.1 waits 2 s for what a shim says of its task; then it tells `ctr task rm -f` of a task with pid 0, and
+        // that is not killed, whatever the runtime is. 2 s are short on a machine that is emulated.
+        world.append(
+            "/etc/containerd/config.toml",
+            "[timeouts]\n\"io.containerd.timeout.task.state\" = \"5m\"\n",
+        );
         world.sh("sed -i 's/SystemdCgroup = false/SystemdCgroup = true/' /etc/containerd/config.toml").ok();
     }
     let network = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
