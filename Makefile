@@ -84,8 +84,8 @@ test-vm: root build-packages test-packages vm-packages $(ORLOP)
 
 # What does not care for the machine is left to `make test-engines`.
 test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
-    containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty docker::containers \
-    docker::daemon::userns_remap docker::storm
+    containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty containerd::tasks::user \
+    docker::containers docker::daemon::userns_remap docker::storm
 test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
 	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) VM_SECONDS=3600 \
 	    cargo test $(CARGOFLAGS) --test engines -- $(TESTS)

@@ -46,9 +46,13 @@ struct Pod {
 impl Pod {
     /// `pid` is the mode of its pid namespace: 0 for one of the pod, 1 for one a container.
     fn run(name: &str, pid: u64) -> Self {
+        Self::of(name, &Message::new().number(2, pid))
+    }
+
+    /// `namespaces` are its NamespaceOption.
+    fn of(name: &str, namespaces: &Message) -> Self {
         let metadata = Message::new().text(1, name).text(2, &format!("uid-{name}")).text(3, "default");
-        let namespaces = Message::new().number(2, pid);
-        let security = Message::new().message(1, &namespaces);
+        let security = Message::new().message(1, namespaces);
         // As the kubelet names it to the one and the other manager of cgroups.
         let parent = match Need::Machine.is_met() {
             true => format!("/kubepods.slice/kubepods-{name}.slice"),
@@ -67,6 +71,10 @@ impl Pod {
     }
 
     fn container(&self, name: &str, script: &str, linux: &Message) -> Container {
+        self.container_with(&[], name, script, linux)
+    }
+
+    fn container_with(&self, mounts: &[Message], name: &str, script: &str, linux: &Message) -> Container {
         let config = Message::new()
             .message(1, &Message::new().text(1, name))
             .message(2, &Message::new().text(1, "localhost/bb:1"))
@@ -74,6 +82,7 @@ impl Pod {
             .message(6, &Message::new().text(1, "GREETING").text(2, "hello"))
             .text(11, &format!("{name}.log"))
             .message(15, linux);
+        let config = mounts.iter().fold(config, |config, mount| config.message(7, mount));
         let request = Message::new().text(1, &self.id).message(2, &config).message(3, &self.config);
         let container = Container { id: call("CreateContainer", &request).text(1) };
         call("StartContainer", &container.request());
@@ -155,6 +164,13 @@ fn a_pod_of_two_containers() {
         );
     }
 
+    // A probe that hangs.
+    let hangs = two.request().texts(2, &["sleep", "777"]).number(3, 1);
+    let error = try_call("ExecSync", &hangs).err().unwrap();
+    assert!(error.contains("deadline exceeded"), "{error}");
+    wait_until("its process is killed", || !two.exec("ps").1.contains("sleep 777"));
+    assert_eq!(two.status().number(3), RUNNING);
+
     call("StopContainer", &one.request().number(2, 60));
     let status = one.status();
     assert_eq!((status.number(3), status.number(7)), (EXITED, 4));
@@ -208,6 +224,63 @@ fn a_restricted_container() {
     for text in ["1000\n", "CapEff:\t0000000000000000\n", "NoNewPrivs:\t1\n", "read-only\n"] {
         assert!(out.contains(text), "{text:?}: {out}");
     }
+    call("StopContainer", &c.request());
+    c.remove();
+    pod.remove();
+}
+
+/// What containerd reads in the runtime's `features`, a node tells its cluster.
+#[test]
+fn a_node_tells_what_its_runtime_can() {
+    requires!(NEED, Need::Version("containerd", 2));
+    let handlers = call("Status", &Message::new()).messages(3);
+    let features: Vec<Answer> = handlers
+        .iter()
+        .filter(|handler| handler.text(1) == "orlop")
+        .map(|handler| handler.message(2))
+        .collect();
+    let [features] = features.as_slice() else { panic!("{} handlers of that name", features.len()) };
+    assert_eq!(features.number(1), 1, "recursive read-only mounts");
+    assert_eq!(features.number(2), 1, "user namespaces");
+}
+
+/// A volume of the host, as the kubelet asks for it: read-only with all that is mounted below it.
+#[test]
+fn a_recursively_read_only_volume() {
+    requires!(NEED, Need::Version("containerd", 2), Need::File("/usr/lib/cni/bridge"));
+    world().sh("mkdir -p /tmp/outer/inner && mount -t tmpfs none /tmp/outer/inner").ok();
+    let mount = |path: &str| Message::new().text(1, path).text(2, "/tmp/outer").number(3, 1);
+    let mounts = [mount("/plain"), mount("/recursive").number(8, 1)];
+    let pod = Pod::run("volumes", 1);
+    let c = pod.container_with(&mounts, "reader", IDLE, &Message::new());
+    let touch = |path: &str| c.exec(&format!("touch {path} 2>&1")).0;
+    assert_eq!((touch("/plain/x"), touch("/plain/inner/x")), (1, 0));
+    assert_eq!((touch("/recursive/x"), touch("/recursive/inner/x")), (1, 1));
+    call("StopContainer", &c.request());
+    c.remove();
+    pod.remove();
+    world().sh("umount /tmp/outer/inner").ok();
+}
+
+/// A pod with `hostUsers: false`: its ids are others on the host, and its volume's files have the same owners all the same.
+#[test]
+fn a_pod_in_a_user_namespace() {
+    requires!(NEED, Need::Version("containerd", 2), Need::File("/usr/lib/cni/bridge"), Need::UserNamespace);
+    world().write("/tmp/owned/file", "of root");
+    let ids = Message::new().number(1, 327_680).number(2, 0).number(3, 65536);
+    let users = Message::new().message(2, &ids).message(3, &ids);
+    let namespaces = Message::new().number(2, 1).message(5, &users);
+    let volume = Message::new().text(1, "/owned").text(2, "/tmp/owned").message(6, &ids).message(7, &ids);
+    let pod = Pod::of("mapped", &namespaces);
+    let linux = Message::new().message(2, &Message::new().message(3, &namespaces));
+    let c = pod.container_with(&[volume], "users", IDLE, &linux);
+    let script =
+        "id -u; cat /proc/self/uid_map /proc/self/gid_map; stat -c %u:%g / /owned/file; touch /owned/new";
+    let (code, out) = c.exec(script);
+    let fields: Vec<&str> = out.split_whitespace().collect();
+    assert_eq!(fields, ["0", "0", "327680", "65536", "0", "327680", "65536", "0:0", "0:0"], "{out}");
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(world().sh("stat -c %u:%g /tmp/owned/new").ok().stdout, "0:0\n");
     call("StopContainer", &c.request());
     c.remove();
     pod.remove();

@@ -101,12 +101,20 @@ impl Answer {
         Self::parse(self.bytes(field))
     }
 
+    /// All messages of a repeated field.
+    pub fn messages(&self, field: u64) -> Vec<Answer> {
+        self.all(field).map(Self::parse).collect()
+    }
+
     fn bytes(&self, field: u64) -> &[u8] {
-        let found = self.0.iter().find_map(|(number, value)| match value {
+        self.all(field).next().unwrap_or_default()
+    }
+
+    fn all(&self, field: u64) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter_map(move |(number, value)| match value {
             Value::Bytes(value) if *number == field => Some(value.as_slice()),
             _ => None,
-        });
-        found.unwrap_or_default()
+        })
     }
 }
 

@@ -11,6 +11,8 @@ fn it_is_the_default_runtime() {
     let c = Container::up("default", "");
     assert_eq!(c.inspect(".HostConfig.Runtime"), "orlop");
     c.remove();
+    run("--runtime orlop", "true").ok();
+    docker("run --rm --runtime nosuch bb:1 true").fails(125, &["nosuch"]);
 }
 
 #[test]

@@ -34,23 +34,39 @@ fn the_daemon_is_killed() {
     requires!(NEED);
     let world = World::new("killed");
     start(&world, "", "docker");
-    let start = "for i in $(seq 8); do docker run -d --name c$i --network none bb:1 sleep 300 & done";
-    for moment in ["0.3", "1", "2"] {
-        world.sh(&format!("({start}) >/dev/null 2>&1; sleep {moment}; kill -9 $(cat /run/docker.pid)")).ok();
-        wait_until("it has ended", || !world.sh("kill -0 $(cat /run/docker.pid)").status.success());
-        world.sh("rm -f /run/docker.pid").ok();
-        world.daemon("dockerd", "dockerd", "docker version");
-        let ids = world.sh("docker ps -aq --no-trunc").ok();
-        // One that is still dying, to the new daemon, may be refused at first.
-        wait_until("all are removed", || {
-            world.sh("docker ps -aq | xargs -r docker rm -f");
-            world.sh("docker ps -aq").ok().stdout.is_empty()
-        });
-        for id in ids.lines() {
-            // One that was being created may be unknown to the new daemon, whatever the runtime is.
-            let root = "/run/docker/runtime-runc/moby";
-            world.sh(&format!("orlop --root {root} delete --force {id}")).ok();
-            world.assert_container_gone(id, root);
+    let each = |command: &str| format!("for i in $(seq 8); do docker {command} & done");
+    let start = each("run -d --name c$i --network none bb:1 sleep 300");
+    let exec = each("exec c$i sleep 0.1");
+    let remove = each("rm -f c$i");
+    for (command, moments) in
+        [(&start, ["0.3", "1", "2"]), (&exec, ["0.1", "0.3", "0.6"]), (&remove, ["0.1", "0.3", "0.6"])]
+    {
+        for moment in moments {
+            if *command != start {
+                world.sh(&format!("{start}; wait")).ok();
+            }
+            let kill = "kill -9 $(cat /run/docker.pid)";
+            world.sh(&format!("({command}) >/dev/null 2>&1; sleep {moment}; {kill}")).ok();
+            wait_until("it has ended", || !world.sh("kill -0 $(cat /run/docker.pid)").status.success());
+            assert_all_removable(&world);
         }
+    }
+}
+
+/// A new daemon can remove what the one before has left.
+fn assert_all_removable(world: &World) {
+    world.sh("rm -f /run/docker.pid").ok();
+    world.daemon("dockerd", "dockerd", "docker version");
+    let ids = world.sh("docker ps -aq --no-trunc").ok();
+    // One that is still dying, to the new daemon, may be refused at first.
+    wait_until("all are removed", || {
+        world.sh("docker ps -aq | xargs -r docker rm -f");
+        world.sh("docker ps -aq").ok().stdout.is_empty()
+    });
+    for id in ids.lines() {
+        // One that was being created may be unknown to the new daemon, whatever the runtime is.
+        let root = "/run/docker/runtime-runc/moby";
+        world.sh(&format!("orlop --root {root} delete --force {id}")).ok();
+        world.assert_container_gone(id, root);
     }
 }

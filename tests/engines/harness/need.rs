@@ -1,6 +1,7 @@
 //! What the host can do, for tests that need more than an engine.
 
 use std::path::Path;
+use std::process::Command;
 
 /// Something that a test needs of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Need {
     Machine,
     /// A program of the host.
     Program(&'static str),
+    /// A program of the host, of this major version or a later one.
+    Version(&'static str, u32),
     /// A file of the host.
     File(&'static str),
 }
@@ -26,9 +29,18 @@ impl Need {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
             }
+            Need::Version(name, major) => version(name).is_some_and(|version| version >= major),
             Need::File(path) => Path::new(path).exists(),
         }
     }
+}
+
+/// The major version: what begins with a digit in what the program says of itself.
+fn version(name: &str) -> Option<u32> {
+    let out = Command::new(name).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    version.split('.').next()?.parse().ok()
 }
 
 impl std::fmt::Display for Need {
@@ -38,6 +50,7 @@ impl std::fmt::Display for Need {
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::Machine => write!(f, "the test machine, with systemd and cgroup v2"),
             Need::Program(name) => write!(f, "the program {name}"),
+            Need::Version(name, major) => write!(f, "{name} of version {major} or later"),
             Need::File(path) => write!(f, "{path}"),
         }
     }

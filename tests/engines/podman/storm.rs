@@ -1,7 +1,7 @@
 //! Many at a time, and deaths in the middle.
 
 use super::{Container, NEED, podman, world};
-use crate::harness::requires;
+use crate::harness::{requires, wait_until};
 
 #[test]
 fn thirty_at_a_time() {
@@ -61,4 +61,33 @@ fn conmon_is_killed() {
     c.cmd("exec", "true").ok();
     c.cmd("rm -f -t 0", "").ok();
     assert_removable(&c.id);
+}
+
+/// As soon as it is there, or a little later, while the runtime creates a container or a process for it, or removes one.
+#[test]
+fn conmon_is_killed_at_work() {
+    requires!(NEED);
+    let run = "run -d --name watched --cidfile /tmp/watched.id --network none bb:1 sleep 300";
+    for (command, conmon) in [
+        (run, "-n watched "),
+        ("exec watched true", "-n watched .*--exec-attach"),
+        ("rm -f -t 0 watched", "-n watched "),
+    ] {
+        for moment in ["0", "0.02", "0.04", "0.08", "0.16"] {
+            world().sh("rm -f /tmp/watched.id").ok();
+            if command != run {
+                podman(run).ok();
+            }
+            let comes = format!("pgrep -f '[c]onmon .*{conmon}' >/dev/null || ! kill -0 $! 2>/dev/null");
+            let kill = format!("pkill -9 -f '[c]onmon .*{conmon}'");
+            world()
+                .sh(&format!("podman {command} & until {comes}; do :; done; sleep {moment}; {kill}; wait"));
+            podman("rm -f -t 0 watched");
+            podman("container exists watched").fails(1, &[]);
+            let id = world().sh("cat /tmp/watched.id");
+            let creates = format!("pgrep -f '[o]rlop .*create.*{}'", id.stdout.trim());
+            wait_until("the runtime has ended", || !world().sh(&creates).status.success());
+            assert_removable(id.ok().stdout.trim());
+        }
+    }
 }
