@@ -99,3 +99,25 @@ fn an_init_reaps() {
     assert_eq!(podman.cmd("exec init cat /proc/1/comm").ok().stdout, "podman-init\n");
     podman.remove("init", &id);
 }
+
+/// Ids that Podman chooses; and a volume whose files have the same owners inside as outside.
+#[test]
+fn root_gives_containers_other_ids() {
+    requires!(NEED);
+    let podman = Podman::root("systemd");
+    // Whose ids --userns=auto takes.
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        podman.world.append(file, "containers:1000000:1000000\n");
+    }
+    let script = "cat /proc/self/uid_map; touch /new; stat -c %u /new";
+    let auto = podman.run("--network none --userns auto:size=4096", script).ok();
+    let fields: Vec<&str> = auto.stdout.split_whitespace().collect();
+    assert!(fields[0] == "0" && fields[1] != "0" && fields[2] == "4096" && fields[3] == "0", "{auto}");
+
+    podman.world.write("/tmp/idmapped/file", "x");
+    let options = "--network none --uidmap 0:100000:5000 --gidmap 0:100000:5000 -v /tmp/idmapped:/mnt";
+    let script = "stat -c %u:%g /mnt/file; touch /mnt/new";
+    assert_eq!(podman.run(options, script).stdout, "65534:65534\n");
+    assert_eq!(podman.run(&format!("{options}:idmap"), script).ok().stdout, "0:0\n");
+    assert_eq!(podman.world.sh("stat -c %u:%g /tmp/idmapped/new").ok().stdout, "0:0\n");
+}
