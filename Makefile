@@ -70,7 +70,7 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 
 # The executable under test is the one that is installed: its size, memory and system calls are what
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
-test: root build-packages test-packages $(ORLOP)
+test: root build-packages test-packages $(ORLOP) $(COMPLETIONS)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
 
 # `make test` runs these, too, with those of the engines that are installed.
