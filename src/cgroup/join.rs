@@ -41,7 +41,9 @@ impl Entrance {
             match file::open_write(&path) {
                 Ok(file) => files.push((path, file)),
                 Err(error) if optional && is_no_place(error.errno) => {}
-                Err(error) => Err(error).doing(|| "enter the cgroup".into())?,
+                Err(error) => Err(error).doing(|| "enter the cgroup".into()).hint(|| {
+                    "is a hierarchy of cgroup v1 mounted on each directory below /sys/fs/cgroup?".into()
+                })?,
             }
         }
         Ok(Entrance { unified, doors: Doors { files, optional } })

@@ -75,7 +75,17 @@ impl Hierarchy {
 
     /// Makes sure that nobody is in it yet.
     fn check_empty(&self) -> Result<()> {
-        let pids = file::pids_below(&self.dir)?;
+        let pids = match file::pids_below(&self.dir) {
+            Err(error) if error.errno() == Some(Errno::ENOTDIR) => {
+                return Err(Error::new(format!(
+                    "{:?} is a file of the kernel, where no cgroup can be",
+                    self.dir
+                ))
+                .field("linux.cgroupsPath")
+                .hint("without the field, the cgroup is named after the container"));
+            }
+            pids => pids?,
+        };
         if pids.is_empty() {
             return Ok(());
         }

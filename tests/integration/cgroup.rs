@@ -118,6 +118,16 @@ fn an_id_that_is_the_name_of_anothers_cgroup_is_refused() {
 }
 
 #[test]
+fn a_cgroup_in_the_place_of_a_file_is_refused() {
+    for view in views() {
+        // As the id of a container could have it, too.
+        let b = Bundle::idle().view(view).set("/linux/cgroupsPath", "/cgroup.procs");
+        b.create().fails(1, &["linux.cgroupsPath", "/cgroup.procs\" is a file of the kernel"]).one_line();
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_nested_path_is_made() {
     for view in views() {
         let b = Bundle::idle().view(view);
