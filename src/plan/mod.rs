@@ -77,8 +77,8 @@ pub struct Plan {
     pub root: Root,
     /// The mounts, in the order of config.json.
     pub mounts: Vec<MountStep>,
-    /// Whether they have a SELinux label (`linux.mountLabel`).
-    pub labelled: bool,
+    /// The SELinux label that they have (`linux.mountLabel`).
+    pub mount_label: Option<String>,
     /// The device nodes, made after the mounts.
     pub devices: Vec<DeviceStep>,
     /// Symbolic links in `/dev`, as (link, target); made after the devices. An existing file stays.
@@ -168,7 +168,7 @@ impl Plan {
             root,
             devices,
             links: rootfs::links(dev_is_hosts),
-            labelled: label.is_some(),
+            mount_label: label.map(|label| label.text.to_owned()),
             console: process.terminal,
             masked: rootfs::paths(linux.masked_paths().as_deref(), "maskedPaths")?,
             readonly: rootfs::paths(linux.readonly_paths().as_deref(), "readonlyPaths")?,

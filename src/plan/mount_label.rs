@@ -37,12 +37,18 @@ impl<'a> Label<'a> {
         }
     }
 
-    /// As an option of a new file system, unless it has a label of its own; those of the kernel have theirs by policy.
-    pub fn add_to(self, data: &mut Vec<Data>, fs: &str) {
+    /// As an option of a new file system, unless it has a label of its own; what comes back is for the root of one that takes none.
+    pub fn add_to(self, data: &mut Vec<Data>, fs: &str) -> Option<String> {
         let given = data.iter().any(|(key, _)| CONTEXTS.contains(&key.as_str()));
-        if !given && !["proc", "sysfs", "mqueue"].contains(&fs) {
-            data.push((self.option.to_owned(), Some(self.text.to_owned())));
+        match fs {
+            // The policy labels what is in there.
+            "proc" | "sysfs" => return None,
+            // It is as old as its IPC namespace, which is too old for options.
+            "mqueue" => return Some(self.text.to_owned()),
+            _ if given => {}
+            _ => data.push((self.option.to_owned(), Some(self.text.to_owned()))),
         }
+        None
     }
 }
 

@@ -97,6 +97,8 @@ pub enum MountKind {
         /// Options of the file system, in order; one with a value is for `FSCONFIG_SET_STRING`, else for
         /// `FSCONFIG_SET_FLAG`.
         data: Vec<Data>,
+        /// The SELinux label of its root, of a type that takes none as an option.
+        label: Option<String>,
         /// Copy what is at the destination into it first (`tmpcopyup`, tmpfs only).
         copy_up: bool,
     },
@@ -267,12 +269,13 @@ fn kind(
             let mut data = options.data.clone();
             // Every devpts is a new instance since Linux 4.7.
             data.retain(|(key, _)| fs != "devpts" || key != "newinstance");
-            scope.label.iter().for_each(|label| label.add_to(&mut data, fs));
+            let label = scope.label.and_then(|label| label.add_to(&mut data, fs));
             Ok(MountKind::New {
                 fs: fs.to_owned(),
                 source: source.map(|source| source.to_string_lossy().into_owned()),
                 flags: options.flags.clone(),
                 data,
+                label,
                 copy_up: options.copy_up.is_some(),
             })
         }

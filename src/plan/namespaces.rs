@@ -101,8 +101,8 @@ impl Namespaces {
 
     /// The kinds that the clone of init makes. Not the cgroup namespace, whose root would be the cgroup of
     /// the moment; not the time namespace, which only children of its maker are in; beside a new user
-    /// namespace not the network namespace, whose files in /sys and /proc/sys would belong to ids that are
-    /// not mapped yet; and beside a user namespace that init has yet to join none at all, as they have to
+    /// namespace not the network and IPC namespaces, whose files in /sys, /proc/sys and mqueue would belong to
+    /// ids that are not mapped yet; and beside a user namespace that init has yet to join none at all, as they have to
     /// belong to that. A mount namespace in any case, if only for as long as the container's tree is put together.
     pub fn at_clone(&self) -> NsSet {
         if self.joins(Ns::User) && self.fork() == Fork::Direct {
@@ -110,7 +110,7 @@ impl Namespaces {
         }
         let new = if self.contains(Ns::Mount) { self.new } else { self.new.with(Ns::Mount) };
         let set = new.without(Ns::Cgroup).without(Ns::Time);
-        if set.has(Ns::User) { set.without(Ns::Network) } else { set }
+        if set.has(Ns::User) { set.without(Ns::Network).without(Ns::Ipc) } else { set }
     }
 
     /// The kinds that init makes itself by unshare. The time namespace is none of them: to be in it takes

@@ -12,7 +12,7 @@ use crate::plan::mounts::{self, MountKind, MountStep};
 use crate::plan::rootfs::DeviceStep;
 use crate::sys::mount::{self, Attributes, Propagation, attr};
 use crate::sys::proc::Proc;
-use crate::sys::{CallError, Errno, file, path};
+use crate::sys::{CallError, Errno, file, path, selinux};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -153,7 +153,9 @@ pub fn make_new(steps: &[MountStep], root: Option<BorrowedFd>, sources: &mut [So
 /// Makes the new file system of one step.
 fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Source> {
     let step = &steps[i];
-    let MountKind::New { fs, source, flags, data, copy_up } = &step.kind else { return Ok(Source::Nothing) };
+    let MountKind::New { fs, source, flags, data, label, copy_up } = &step.kind else {
+        return Ok(Source::Nothing);
+    };
     let covered = steps[..i].iter().any(|before| step.destination.starts_with(&before.destination));
     let mut data = data.clone();
     if fs == "tmpfs" && !covered && !data.iter().any(|(key, _)| key == "mode") {
@@ -168,6 +170,9 @@ fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Sourc
         other => other,
     };
     let new = new.field(|| step.field.clone())?;
+    if let Some(label) = label {
+        selinux::label_dir(new.as_fd(), label).field(|| step.field.clone())?;
+    }
     set_propagation(new.as_fd(), step)?;
     Ok(if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) })
 }

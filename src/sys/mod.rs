@@ -28,6 +28,7 @@ pub mod process;
 pub mod schedule;
 pub mod seal;
 pub mod seccomp;
+pub mod selinux;
 pub mod signal;
 pub mod socket;
 pub mod tty;

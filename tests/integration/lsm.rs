@@ -1,8 +1,10 @@
 //! AppArmor profiles and SELinux labels: what the kernel confines the program to, and what is refused.
 
 use crate::harness::*;
+use serde_json::json;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 /// A profile that is loaded for as long as this lives: everything is allowed but writing to `/tmp/denied`.
@@ -34,6 +36,27 @@ impl Drop for Profile {
     }
 }
 
+/// The label of a container's processes and of its files.
+const PROCESS: &str = "system_u:system_r:container_t:s0:c1,c2";
+const FILES: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+/// A container with both, and a file system that it may write to by its label.
+fn labelled(b: Bundle) -> Bundle {
+    b.set("/process/selinuxLabel", PROCESS).set("/linux/mountLabel", FILES).mount(
+        "/tmp",
+        "tmpfs",
+        "tmpfs",
+        &[],
+    )
+}
+
+/// The label of a file of the container.
+fn label_of(b: &Bundle, path: &str) -> String {
+    let path = format!("/proc/{}/root{path}", b.pid());
+    let output = Command::new("stat").args(["-c", "%C", &path]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn without_the_module_a_profile_or_label_is_refused() {
     // With a policy, no process of the host is called that.
@@ -51,6 +74,11 @@ fn without_the_module_a_profile_or_label_is_refused() {
             let b = Bundle::idle().up();
             let option = if module == "AppArmor" { "--apparmor" } else { "--process-label" };
             b.exec_with(&[option, "some_profile"], &["true"]).fails(255, &[&says]).one_line();
+            if module == "SELinux" {
+                let b = Bundle::new().set("/linux/mountLabel", "some_label");
+                b.create().fails(1, &["linux.mountLabel", &says]).one_line();
+                b.assert_nothing_left();
+            }
         }
     }
     // No profile is asked for.
@@ -83,7 +111,7 @@ fn an_exec_is_confined_like_the_container_or_as_it_says() {
     let out = b.exec_with(&["--apparmor", &other.0], &current).ok();
     assert_eq!(out.stdout.trim(), format!("{} (enforce)", other.0));
     let file = b.io().join("process.json");
-    let process = serde_json::json!({"args": current, "cwd": "/", "env": ["PATH=/bin"]});
+    let process = json!({"args": current, "cwd": "/", "env": ["PATH=/bin"]});
     fs::write(&file, process.to_string()).unwrap();
     let out = b.exec_with(&["--process", file.to_str().unwrap()], &[]).ok();
     assert_eq!(out.stdout.trim(), format!("{} (enforce)", own.0), "a process file that names none");
@@ -115,4 +143,99 @@ fn nothing_of_the_image_stands_in_for_the_kernels_file() {
     let b = b.without_mount("/proc").file("/proc/1/attr/apparmor/exec", "fake\n").directory("/proc/self");
     let out = b.set("/process/apparmorProfile", profile.0.as_str()).run().ok();
     assert_eq!(out.lines(), ["fake", "denied"], "{out}");
+}
+
+#[test]
+fn the_program_has_its_label() {
+    requires!(Need::ContainerLabels);
+    let script = "tr -d '\\0' < /proc/self/attr/current; echo
+        echo x > /tmp/file && echo written; echo x > /var/file || echo denied";
+    let b = || {
+        let b = labelled(Bundle::sh(script));
+        fs::set_permissions(b.rootfs().join("var"), fs::Permissions::from_mode(0o777)).unwrap();
+        b
+    };
+    for (who, b) in [
+        ("root", b()),
+        ("with no_new_privs", b().set("/process/noNewPrivileges", true)),
+        ("a user", b().set("/process/user", json!({"uid": 1000, "gid": 1000}))),
+        ("in a user namespace", b().user_namespace()),
+    ] {
+        let out = b.run().ok();
+        assert_eq!(out.lines(), [PROCESS, "written", "denied"], "{who}: {out}");
+    }
+}
+
+#[test]
+fn a_container_of_another_category_is_another() {
+    requires!(Need::ContainerLabels);
+    let b = labelled(Bundle::sh("echo x > /tmp/file || echo denied"));
+    let b = b.set("/process/selinuxLabel", PROCESS.replace("c2", "c3"));
+    assert_eq!(b.run().ok().lines(), ["denied"]);
+}
+
+#[test]
+fn an_exec_has_the_containers_label_or_its_own() {
+    requires!(Need::ContainerLabels);
+    let b = labelled(Bundle::idle()).up();
+    let current = ["sh", "-c", "tr -d '\\0' < /proc/self/attr/current"];
+    assert_eq!(b.exec(&current).ok().stdout, PROCESS);
+    let other = PROCESS.replace("c2", "c3");
+    assert_eq!(b.exec_with(&["--process-label", &other], &current).ok().stdout, other);
+    let file = b.io().join("process.json");
+    let mut process = json!({"args": current, "cwd": "/", "env": ["PATH=/bin"]});
+    for (given, expected) in [(None, PROCESS), (Some(other.as_str()), other.as_str())] {
+        if let Some(label) = given {
+            process["selinuxLabel"] = label.into();
+        }
+        fs::write(&file, process.to_string()).unwrap();
+        let out = b.exec_with(&["--process", file.to_str().unwrap()], &[]).ok();
+        assert_eq!(out.stdout, expected, "{given:?} in a process file");
+    }
+    let out = b.exec_with(&["--process-label", "no:such:label:s0"], &["true"]);
+    out.fails(255, &["process.selinuxLabel", "does the policy know the label \"no:such:label:s0\""])
+        .one_line();
+    b.delete_force().ok();
+    b.assert_nothing_left();
+}
+
+#[test]
+fn a_label_that_the_policy_does_not_have_is_named() {
+    requires!(Need::ContainerLabels);
+    for (field, text) in [
+        ("process.selinuxLabel", "does the policy know the label \"no:such:label:s0\""),
+        ("linux.mountLabel", "the host's policy has no label \"no:such:label:s0\""),
+    ] {
+        let b = Bundle::new().set(&format!("/{}", field.replace('.', "/")), "no:such:label:s0");
+        b.create().fails(1, &[field, text]).one_line();
+        b.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_session_keyring_has_the_programs_label() {
+    requires!(Need::ContainerLabels, Need::Keyrings);
+    // The policy shows a process the keys of its own label only.
+    let b = labelled(Bundle::sh("grep -c _ses /proc/keys"));
+    assert_eq!(b.run().ok().lines(), ["1"]);
+}
+
+#[test]
+fn new_file_systems_have_the_label_of_mounts() {
+    requires!(Need::ContainerLabels);
+    for user_namespace in [false, true] {
+        let b = labelled(Bundle::idle()).mount("/dev/mqueue", "mqueue", "mqueue", &[]);
+        let b = b.mount("/mnt", "none", "/usr", &["bind"]);
+        let b = if user_namespace { b.user_namespace() } else { b }.up();
+        for path in ["/tmp", "/dev", "/dev/pts", "/dev/mqueue"] {
+            assert_eq!(label_of(&b, path), FILES, "{path}, in a user namespace: {user_namespace}");
+        }
+        // What is the kernel's or the host's stays as it is.
+        for path in ["/", "/mnt", "/proc"] {
+            assert_ne!(label_of(&b, path), FILES, "{path}, in a user namespace: {user_namespace}");
+        }
+        let out = b.exec(&["cat", "/proc/self/mountinfo"]).ok();
+        assert!(out.stdout.contains(&format!("context=\"{FILES}\"")), "{out}");
+        b.delete_force().ok();
+    }
 }

@@ -215,6 +215,23 @@ fn soft_and_hard_limits_differ() {
 }
 
 #[test]
+fn limits_above_the_runtimes_own_hold_for_any_user() {
+    requires!(Need::RaisedLimits, Need::UserNamespace);
+    let limits = json!([{"type": "RLIMIT_NOFILE", "soft": 700, "hard": 800}]);
+    let b = || Bundle::new().args(["cat", "/proc/self/limits"]).set("/process/rlimits", limits.clone());
+    let user = json!({"uid": 1000, "gid": 1000});
+    for (who, b) in [
+        ("a user", b().set("/process/user", user.clone())),
+        ("root of a user namespace", b().user_namespace()),
+        ("a user of a user namespace", b().user_namespace().set("/process/user", user)),
+    ] {
+        let out = b.prelude("ulimit -n 600").run().ok();
+        let words: Vec<&str> = out.field("Max open files").split_whitespace().collect();
+        assert_eq!(words[..2], ["700", "800"], "{who}");
+    }
+}
+
+#[test]
 fn no_new_privileges() {
     let flag = |b: Bundle| b.run().ok().field("NoNewPrivs:").to_owned();
     let b = || Bundle::sh("grep ^NoNewPrivs: /proc/self/status");

@@ -22,6 +22,8 @@ pub enum Need {
     UserNamespace,
     /// Real-time scheduling.
     RealTime,
+    /// The right to raise limits: CAP_SYS_RESOURCE.
+    RaisedLimits,
     /// `/proc/keys`.
     Keyrings,
     /// A kernel that executes memfds: `vm.memfd_noexec` below 2.
@@ -34,6 +36,8 @@ pub enum Need {
     SeccompLog,
     /// AppArmor, built in and switched on.
     AppArmor,
+    /// SELinux with a policy that has labels for containers, as that of the test machine.
+    ContainerLabels,
     /// A kernel that restricts speculation under every filter without SECCOMP_FILTER_FLAG_SPEC_ALLOW: of itself up to Linux 5.15.
     SpeculationBySeccomp,
 }
@@ -55,6 +59,11 @@ impl Need {
             Need::ExecutableMemfd => !says("/proc/sys/vm/memfd_noexec", "2"),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::RealTime => real_time(),
+            Need::RaisedLimits => {
+                let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+                let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+                effective.is_some_and(|set| u64::from_str_radix(set, 16).is_ok_and(|set| set >> 24 & 1 == 1))
+            }
             Need::Keyrings => Path::new("/proc/keys").exists(),
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -67,6 +76,12 @@ impl Need {
                 logged && !off && std::fs::File::open("/dev/kmsg").is_ok()
             }
             Need::AppArmor => says("/sys/module/apparmor/parameters/enabled", "Y"),
+            Need::ContainerLabels => {
+                // Without a policy, where everything is "kernel", any label is valid.
+                let label = "system_u:system_r:container_t:s0:c1,c2";
+                !says("/proc/self/attr/current", "kernel\0")
+                    && std::fs::write("/sys/fs/selinux/context", label).is_ok()
+            }
             Need::SpeculationBySeccomp => {
                 says("/sys/devices/system/cpu/vulnerabilities/spec_store_bypass", "seccomp")
             }
@@ -101,12 +116,14 @@ impl std::fmt::Display for Need {
             Need::TimeNamespace => write!(f, "time namespaces (CONFIG_TIME_NS)"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
             Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),
+            Need::RaisedLimits => write!(f, "the right to raise limits (CAP_SYS_RESOURCE)"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
             Need::ExecutableMemfd => write!(f, "memfds that can be executed (vm.memfd_noexec)"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
             Need::SeccompLog => write!(f, "seccomp records in /dev/kmsg"),
             Need::AppArmor => write!(f, "AppArmor"),
+            Need::ContainerLabels => write!(f, "an SELinux policy with container_t"),
             Need::SpeculationBySeccomp => write!(f, "a kernel with spec_store_bypass_disable=seccomp"),
         }
     }
