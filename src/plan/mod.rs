@@ -32,6 +32,7 @@ use cgroup::{CgroupPlan, Layout, systemd};
 use hooks::Hooks;
 use mount_idmap::Owners;
 use mount_label::Label;
+use mount_options::Data;
 use mount_options::SourceLink;
 use mounts::{Implied, MountKind, MountStep, Scope};
 use namespaces::Namespaces;
@@ -77,8 +78,8 @@ pub struct Plan {
     pub root: Root,
     /// The mounts, in the order of config.json.
     pub mounts: Vec<MountStep>,
-    /// The SELinux label that they have (`linux.mountLabel`).
-    pub mount_label: Option<String>,
+    /// The SELinux label of file systems that the container gets besides, as an option (`linux.mountLabel`).
+    pub mount_label: Option<Data>,
     /// The device nodes, made after the mounts.
     pub devices: Vec<DeviceStep>,
     /// Symbolic links in `/dev`, as (link, target); made after the devices. An existing file stays.
@@ -168,7 +169,7 @@ impl Plan {
             root,
             devices,
             links: rootfs::links(dev_is_hosts),
-            mount_label: label.map(|label| label.text.to_owned()),
+            mount_label: label.map(Label::option),
             console: process.terminal,
             masked: rootfs::paths(linux.masked_paths().as_deref(), "maskedPaths")?,
             readonly: rootfs::paths(linux.readonly_paths().as_deref(), "readonlyPaths")?,

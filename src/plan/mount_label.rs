@@ -37,6 +37,11 @@ impl<'a> Label<'a> {
         }
     }
 
+    /// As an option of a new file system.
+    pub fn option(self) -> Data {
+        (self.option.to_owned(), Some(self.text.to_owned()))
+    }
+
     /// As an option of a new file system, unless it has a label of its own; what comes back is for the root of one that takes none.
     pub fn add_to(self, data: &mut Vec<Data>, fs: &str) -> Option<String> {
         let given = data.iter().any(|(key, _)| CONTEXTS.contains(&key.as_str()));
@@ -46,7 +51,7 @@ impl<'a> Label<'a> {
             // It is as old as its IPC namespace, which is too old for options.
             "mqueue" => return Some(self.text.to_owned()),
             _ if given => {}
-            _ => data.push((self.option.to_owned(), Some(self.text.to_owned()))),
+            _ => data.push(self.option()),
         }
         None
     }

@@ -154,7 +154,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     let Request { plan, host, cgroup, rdt, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
     security::lsm::check_enabled(&plan.process)?;
-    security::lsm::check_mounts(plan.mount_label.as_deref())?;
+    security::lsm::check_mounts(plan.mount_label.as_ref().and_then(|(_, label)| label.as_deref()))?;
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;

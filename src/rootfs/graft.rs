@@ -34,7 +34,7 @@ impl<'a> Graft<'a> {
     /// Makes the new file systems and puts everything into place, in the namespaces of the container. Of a failure neither a mount is
     /// left nor a place that was made for one. The rest is as of [`take_away`].
     pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd, others: &[PathBuf]) -> Result<()> {
-        source::make_new(self.steps, Some(root), &mut self.sources)?;
+        source::make_new(self.steps, Some(root), &mut self.sources, None)?;
         let remove =
             |made: Vec<&Path>| made.into_iter().for_each(|path| drop(path::remove_empty(root, path)));
         let mut done = Vec::new();

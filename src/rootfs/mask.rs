@@ -1,23 +1,31 @@
 //! Masked and read-only paths.
 
+use super::fresh::{Wanted, new_fs};
 use crate::error::{Context, Result};
 use crate::plan::PathField;
-use crate::sys::mount::{self, Attributes, NewFs, attr};
-use crate::sys::{CallError, file, path};
+use crate::plan::mount_options::Data;
+use crate::sys::mount::{self, Attributes, attr};
+use crate::sys::{file, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Hides paths: a file behind the host's `/dev/null`, a directory behind an empty read-only tmpfs. What does not exist needs no mask.
+/// Hides paths: a file behind the host's `/dev/null`, a directory behind an empty read-only tmpfs, which may have a label. What does not
+/// exist needs no mask.
 ///
 /// One tmpfs serves all directories, because each file system costs the kernel its per-CPU parts.
-pub fn hide(root: BorrowedFd, paths: &[PathField], null: Option<OwnedFd>) -> Result<()> {
+pub fn hide(
+    root: BorrowedFd,
+    paths: &[PathField],
+    null: Option<OwnedFd>,
+    label: Option<&Data>,
+) -> Result<()> {
     let mut null = Cover { mount: null, used: false };
     let mut empty = Cover { mount: None, used: false };
     for PathField { path, field } in paths {
         let Some(target) = path::find(root, path).field(|| field.clone())? else { continue };
         let cover = if file::stat(target.as_fd())?.is_dir() {
             if empty.mount.is_none() {
-                empty.mount = Some(empty_dir().field(|| field.clone())?);
+                empty.mount = Some(empty_dir(label).field(|| field.clone())?);
             }
             &mut empty
         } else {
@@ -31,11 +39,12 @@ pub fn hide(root: BorrowedFd, paths: &[PathField], null: Option<OwnedFd>) -> Res
     Ok(())
 }
 
-fn empty_dir() -> std::result::Result<OwnedFd, CallError> {
-    let tmpfs = NewFs::open("tmpfs")?;
+fn empty_dir(label: Option<&Data>) -> Result<OwnedFd> {
     // The root directory is all that there can be in it.
-    tmpfs.set("nr_inodes", "1")?;
-    tmpfs.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+    let only = ("nr_inodes".to_owned(), Some("1".to_owned()));
+    let data: Vec<Data> = label.cloned().into_iter().chain([only]).collect();
+    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    new_fs(Wanted { fs: "tmpfs", source: None, flags: &[], data: &data, attributes })
 }
 
 /// A detached mount that is put at several places: itself at the first, copies of it at the others, because before Linux 6.15 a

@@ -126,7 +126,7 @@ impl<'a> Rootfs<'a> {
     /// Hides and protects what config.json says, and sets the root's own propagation and read-only state: the end, because nothing
     /// can be made in it any more.
     pub fn seal(mut self) -> Result<()> {
-        mask::hide(self.root.as_fd(), &self.plan.masked, self.null.take())?;
+        mask::hide(self.root.as_fd(), &self.plan.masked, self.null.take(), self.plan.mount_label.as_ref())?;
         for path in &self.plan.readonly {
             mask::protect(self.root.as_fd(), &path.path).field(|| path.field.clone())?;
         }

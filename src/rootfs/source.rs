@@ -88,7 +88,7 @@ impl Sources {
     /// Makes the new file systems, of the namespaces that the process is in. It has to happen before the old root goes: in a user
     /// namespace the kernel gives a new proc or sysfs only where a whole one is in sight.
     pub fn open_new(&mut self, plan: &Plan) -> Result<()> {
-        make_new(&plan.mounts, Some(self.root.as_fd()), &mut self.mounts)
+        make_new(&plan.mounts, Some(self.root.as_fd()), &mut self.mounts, plan.mount_label.as_ref())
     }
 
     /// The container's new procfs, if it has a whole one, for writing through while nobody else can see it. With a thousand containers
@@ -131,17 +131,23 @@ pub fn open_mounts(
     steps.iter().enumerate().map(open).collect()
 }
 
-/// Makes those new file systems that are not made yet.
-pub fn make_new(steps: &[MountStep], root: Option<BorrowedFd>, sources: &mut [Source]) -> Result<()> {
+/// Makes those new file systems that are not made yet. `label` is for those that config.json does not name.
+pub fn make_new(
+    steps: &[MountStep],
+    root: Option<BorrowedFd>,
+    sources: &mut [Source],
+    label: Option<&Data>,
+) -> Result<()> {
     for (i, source) in sources.iter_mut().enumerate() {
         match (&steps[i].kind, &mut *source) {
             (MountKind::New { .. }, Source::Nothing) => *source = make(steps, i, root)?,
             (_, Source::Hierarchies { tmpfs, .. }) => {
                 // It becomes read-only only when it has been filled.
                 let attributes = steps[i].attributes.set & !attr::RDONLY;
-                let mode = [("mode".to_owned(), Some("755".to_owned()))];
+                let mode = ("mode".to_owned(), Some("755".to_owned()));
+                let data: Vec<Data> = label.cloned().into_iter().chain([mode]).collect();
                 let wanted =
-                    Wanted { fs: "tmpfs", source: Some("cgroup"), flags: &[], data: &mode, attributes };
+                    Wanted { fs: "tmpfs", source: Some("cgroup"), flags: &[], data: &data, attributes };
                 *tmpfs = Some(new_fs(wanted).field(|| steps[i].field.clone())?);
             }
             _ => {}

@@ -225,9 +225,9 @@ fn new_file_systems_have_the_label_of_mounts() {
     requires!(Need::ContainerLabels);
     for user_namespace in [false, true] {
         let b = labelled(Bundle::idle()).mount("/dev/mqueue", "mqueue", "mqueue", &[]);
-        let b = b.mount("/mnt", "none", "/usr", &["bind"]);
+        let b = b.mount("/mnt", "none", "/usr", &["bind"]).set("/linux/maskedPaths", json!(["/var"]));
         let b = if user_namespace { b.user_namespace() } else { b }.up();
-        for path in ["/tmp", "/dev", "/dev/pts", "/dev/mqueue"] {
+        for path in ["/tmp", "/dev", "/dev/pts", "/dev/mqueue", "/var"] {
             assert_eq!(label_of(&b, path), FILES, "{path}, in a user namespace: {user_namespace}");
         }
         // What is the kernel's or the host's stays as it is.

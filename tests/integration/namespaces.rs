@@ -224,6 +224,13 @@ fn id_maps_are_written() {
 }
 
 #[test]
+fn message_queues_belong_to_root_of_the_user_namespace() {
+    requires!(Need::UserNamespace);
+    let b = Bundle::sh("stat -c '%u %g' /dev/mqueue").mount("/dev/mqueue", "mqueue", "mqueue", &[]);
+    assert_eq!(b.user_namespace().run().ok().lines(), ["0 0"]);
+}
+
+#[test]
 fn files_made_in_a_user_namespace_belong_to_the_mapped_user() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     requires!(Need::UserNamespace);
