@@ -321,12 +321,9 @@ fn a_capability_becomes_ambient_where_the_container_hands_it_down() {
 fn a_process_may_come_from_a_pipe() {
     let b = Bundle::idle().up();
     let process = json!({"args": ["echo", "from", "the", "pipe"], "cwd": "/", "env": ["PATH=/bin"]});
-    let script = format!("exec 9<<EOF\n{process}\nEOF\ncat <&9 | exec \"$@\"");
     // What <(...) of a shell passes is the path of such a pipe.
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script, "sh"]).arg(crate::harness::runtime()).arg("--root").arg(b.state_root());
-    command.args(["exec", "--process", "/dev/fd/0", &b.id]);
-    let out = b.spawn_command(command).wait().ok();
+    let b = b.prelude(&format!("printf %s '{process}' |"));
+    let out = b.cmd(&["exec", "--process", "/dev/fd/0", &b.id]).ok();
     assert_eq!(out.stdout, "from the pipe\n");
 }
 
