@@ -184,7 +184,7 @@ fn set_user_id_programs_give_what_the_bounding_set_allows() {
     requires!(Need::Root);
     use std::os::unix::fs::PermissionsExt;
     let b = Bundle::new().directory("/bin/suid").set("/process/user", json!({"uid": 1000, "gid": 1000}));
-    fs::copy(b.rootfs().join("bin/busybox"), b.rootfs().join("bin/suid/busybox")).unwrap();
+    copy_program(b.rootfs().join("bin/busybox"), b.rootfs().join("bin/suid/busybox"));
     fs::set_permissions(b.rootfs().join("bin/suid/busybox"), fs::Permissions::from_mode(0o4755)).unwrap();
     let b = b
         .args(["/bin/suid/busybox", "grep", "-E", "^(Uid|Cap...):", "/proc/self/status"])
@@ -208,7 +208,7 @@ fn the_callers_terminal_is_not_the_containers() {
     assert!(seen.contains("No such device or address"), "/dev/tty is somebody's: {seen}");
     assert!(seen.contains("session and tty: 1 0"), "{seen}");
     let b = Bundle::new();
-    fs::copy(std::env::current_exe().unwrap(), b.rootfs().join("bin/probe")).unwrap();
+    copy_program(std::env::current_exe().unwrap(), b.rootfs().join("bin/probe"));
     let b = b.env("PUSH=1").args(["/bin/probe", "--exact", "attacks_credentials::push", "--nocapture"]);
     b.write_config();
     let (running, mut terminal) = b.spawn_on_terminal(&b.with_bundle("run", &[]));

@@ -139,7 +139,7 @@ fn no_program_through_a_descriptor() {
         let b = Bundle::new().symlink("/link", &format!("/proc/self/fd/{number}"));
         let outside = Outside::of(&b);
         let evil = outside.path.join("evil");
-        fs::copy(b.rootfs().join("bin/busybox"), &evil).unwrap();
+        copy_program(b.rootfs().join("bin/busybox"), &evil);
         let mut b = b.prelude(LEAKS);
         for program in [format!("/proc/self/fd/{number}/evil"), "/link/evil".into(), "/link/../evil".into()] {
             b = b.args([program.as_str(), "echo", "out of the root"]);

@@ -25,6 +25,7 @@ pub use leftovers::processes_of;
 pub use loop_device::LoopDevice;
 pub use mountinfo::{MountEntry, mounts};
 pub use output::Output;
+pub use rootfs::copy_program;
 pub use running::{Running, wait_until};
 pub use terminal::{Terminal, wait_readable};
 pub use tty::ConsoleSocket;

@@ -1,7 +1,7 @@
 //! What a busybox script cannot see or do, done by this very executable inside the container: it is static,
 //! so a copy of it runs in any root file system.
 
-use crate::harness::{Bundle, Output};
+use crate::harness::{Bundle, Output, copy_program};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -12,7 +12,7 @@ impl Bundle {
     /// The container runs the probe of this name (see [`probe`]); what libtest prints goes before its output.
     pub fn probe(self, name: &str) -> Self {
         let probe = self.rootfs().join("bin/probe");
-        std::fs::copy(std::env::current_exe().unwrap(), probe).unwrap();
+        copy_program(std::env::current_exe().unwrap(), probe);
         self.env(&format!("PROBE={name}")).args(["/bin/probe", "--exact", "probe::probe", "--nocapture"])
     }
 

@@ -3,6 +3,7 @@
 use super::world::World;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use std::process::Command;
 pub fn make(world: &World) {
     let dir = world.path("/var/tmp/images");
     super::rootfs::make(&dir.join("rootfs"));
+    applets(&dir.join("rootfs/bin"));
     fs::create_dir_all(dir.join("rootfs/home/app")).unwrap();
     tar(&dir.join("layer.tar"), &dir.join("rootfs"), ".");
     image(&dir, "bb", &json!({"Cmd": ["sh"], "Env": ["PATH=/bin"]}));
@@ -38,6 +40,15 @@ fn image(dir: &Path, name: &str, config: &Value) {
     let mut command = Command::new("tar");
     command.arg("-C").arg(dir).arg("-cf").arg(dir.join(format!("{name}.tar")));
     assert!(command.args(["manifest.json", "config.json", "layer.tar"]).status().unwrap().success());
+}
+
+/// Whatever an engine's container calls by name.
+fn applets(bin: &Path) {
+    let list = Command::new(bin.join("busybox")).arg("--list").output().unwrap();
+    for applet in String::from_utf8(list.stdout).unwrap().lines() {
+        // Some are there.
+        let _ = symlink("busybox", bin.join(applet));
+    }
 }
 
 fn tar(to: &Path, dir: &Path, what: &str) {

@@ -126,6 +126,7 @@ impl Bundle {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        super::rootfs::await_writers(&path);
         self
     }
 
