@@ -50,6 +50,8 @@ pub struct Bundle {
     pub(super) environment: Vec<(String, String)>,
     pub(super) commands: Cell<u32>,
     pub(super) view: View,
+    /// Nothing was left of it, and no command has run since.
+    pub(super) clean: Cell<bool>,
     /// What lies beside config.json, as it was when that was written.
     pub(super) beside: RefCell<Option<Vec<PathBuf>>>,
 }
@@ -74,6 +76,7 @@ impl Bundle {
             environment: Vec::new(),
             commands: Cell::new(0),
             view: View::from_env(),
+            clean: Cell::new(false),
             beside: RefCell::new(None),
         }
     }

@@ -3,6 +3,7 @@
 use super::bundle::{Bundle, View};
 use super::mountinfo::{MountEntry, mounts};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One mounted hierarchy.
@@ -64,6 +65,10 @@ impl Bundle {
 /// Every cgroup directory whose name contains `text`, on every hierarchy, parents before children.
 pub fn cgroups_named(text: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, text: &str, inside: bool, found: &mut Vec<PathBuf>) {
+        // A directory's links are those above, itself and one of each below. A leaf has many files to look through.
+        if fs::metadata(dir).is_ok_and(|dir| dir.nlink() == 2) {
+            return;
+        }
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
             let inside = inside || entry.file_name().to_string_lossy().contains(text);

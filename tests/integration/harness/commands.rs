@@ -25,6 +25,7 @@ pub fn runtime() -> PathBuf {
 impl Bundle {
     /// The command line of the runtime with `--root` and the options given by [`Self::global`].
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
+        self.clean.set(false);
         let runtime = runtime();
         let prelude: Vec<String> = self.view.prelude().into_iter().chain(self.prelude.clone()).collect();
         let mut command = if prelude.is_empty() {
@@ -52,6 +53,7 @@ impl Bundle {
 
     /// Starts any command with its output in files of this bundle.
     pub fn spawn_command(&self, mut command: Command) -> Running {
+        self.clean.set(false);
         let number = self.commands.replace(self.commands.get() + 1);
         let open = |kind: &str| {
             let path = self.io().join(format!("{number}.{kind}"));
@@ -174,6 +176,6 @@ impl Drop for Bundle {
                 let _ = child.kill().and_then(|()| child.wait());
             }
         }
-        super::leftovers::remove(&self.id, &self.base);
+        super::leftovers::remove(&self.id, &self.base, self.clean.get());
     }
 }
