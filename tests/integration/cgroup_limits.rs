@@ -238,6 +238,21 @@ fn priorities_of_network_devices() {
     expect("net_prio", &resources, &[("net_prio.ifpriomap", "lo 5")], &[]);
 }
 
+/// Version 2 counts of every cgroup, and version 1 of those of a hierarchy of its own.
+#[test]
+fn performance_events_are_the_containers() {
+    requires!(Need::Controller("perf_event"));
+    let b = Bundle::idle().up();
+    let exec = b.exec(&["cat", "/proc/self/cgroup"]).ok();
+    let own = format!(":{}", b.cgroup());
+    let hierarchy = place_of("perf_event", View::Host).unwrap();
+    let whole = format!(":{}{own}", hierarchy.controllers.join(","));
+    assert!(exec.stdout.lines().any(|line| line.ends_with(&whole)), "{exec}");
+    has_line(&b.cgroup_file("perf_event", "cgroup.procs", ""), &b.pid().to_string());
+    b.delete_force().ok();
+    b.assert_nothing_left();
+}
+
 #[test]
 fn rdma() {
     requires!(Need::Controller("rdma"));
