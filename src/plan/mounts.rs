@@ -270,6 +270,8 @@ fn kind(
             // Every devpts is a new instance since Linux 4.7.
             data.retain(|(key, _)| fs != "devpts" || key != "newinstance");
             let label = scope.label.and_then(|label| label.add_to(&mut data, fs));
+            // Without a namespace of its own it shows the message queues of the host, which stay as they are.
+            let label = label.filter(|_| scope.owners.namespaces.contains(Ns::Ipc));
             Ok(MountKind::New {
                 fs: fs.to_owned(),
                 source: source.map(|source| source.to_string_lossy().into_owned()),

@@ -239,3 +239,12 @@ fn new_file_systems_have_the_label_of_mounts() {
         b.delete_force().ok();
     }
 }
+
+#[test]
+fn the_hosts_message_queues_keep_their_label() {
+    requires!(Need::ContainerLabels);
+    let b = labelled(Bundle::idle()).mount("/dev/mqueue", "mqueue", "mqueue", &[]);
+    let b = b.without_namespace("ipc").up();
+    assert_ne!(label_of(&b, "/dev/mqueue"), FILES);
+    b.delete_force().ok();
+}
