@@ -248,3 +248,26 @@ fn the_hosts_message_queues_keep_their_label() {
     assert_ne!(label_of(&b, "/dev/mqueue"), FILES);
     b.delete_force().ok();
 }
+
+#[test]
+fn a_mount_that_comes_later_has_the_label() {
+    requires!(Need::ContainerLabels);
+    let b = labelled(Bundle::idle()).up();
+    let file = b.io().join("mounts.json");
+    fs::write(&file, json!([{"destination": "/mnt", "type": "tmpfs", "source": "t"}]).to_string()).unwrap();
+    b.cmd(&["mounts", "add", &b.id, file.to_str().unwrap()]).ok();
+    assert_eq!(label_of(&b, "/mnt"), FILES);
+    b.exec(&["sh", "-c", "echo x > /mnt/file"]).ok();
+    b.delete_force().ok();
+}
+
+#[test]
+fn nothing_of_the_image_takes_the_label() {
+    requires!(Need::ContainerLabels);
+    let script =
+        "cat /proc/1/attr/exec; echo x > /tmp/file && echo written; echo x > /var/file || echo denied";
+    let b = labelled(Bundle::sh(script)).without_mount("/proc").directory("/proc/self").directory("/var");
+    let b = b.file("/proc/1/attr/exec", "fake\n").file("/proc/1/attr/keycreate", "fake\n");
+    let out = b.run().ok();
+    assert_eq!(out.lines(), ["fake", "written", "denied"], "{out}");
+}
