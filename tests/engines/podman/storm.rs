@@ -82,7 +82,7 @@ fn conmon_is_killed_at_work() {
             let kill = format!("pkill -9 -f '[c]onmon .*{conmon}'");
             world()
                 .sh(&format!("podman {command} & until {comes}; do :; done; sleep {moment}; {kill}; wait"));
-            // Podman may wait in vain for what the dead conmon would have told it, and knows better the next time.
+            // As whoever wants it removed does: once more, if need be.
             wait_until("Podman has removed it", || {
                 podman("rm -f -t 0 watched");
                 !podman("container exists watched").status.success()
