@@ -1,4 +1,4 @@
-//! SELinux, as the kernel shows it: selinuxfs ([Red Hat's guide](https://selinuxproject.org/page/NB_LSM#SELinux_Filesystem)), and the
+//! SELinux, as the kernel shows it: selinuxfs (see the [SELinux Notebook](https://github.com/SELinuxProject/selinux-notebook)), and the
 //! label of a file, which is an extended attribute ([xattr(7)](https://man7.org/linux/man-pages/man7/xattr.7.html)).
 
 use super::{CallError, Called, Errno, Result, file, mount, path};
