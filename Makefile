@@ -2,7 +2,8 @@
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
-# make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm)
+# make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm),
+#                and those of SELinux and AppArmor
 # make test-vm-engines  runs Podman and containerd there, with systemd's cgroups, and Podman as an ordinary user;
 #                with VM_SUITE=sid in Debian sid, and Docker, too
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
@@ -77,18 +78,19 @@ test: root build-packages test-packages $(ORLOP) $(COMPLETIONS)
 test-engines: root build-packages test-packages engine-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS) --test engines
 
-# TESTS='cgroup:: events::' chooses; without it, all run.
+# TESTS='cgroup:: events::' chooses; without it, all run. SELinux has its turn after them, AppArmor after another boot.
 test-vm: root build-packages test-packages vm-packages $(ORLOP)
-	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) \
-	    cargo test $(CARGOFLAGS) --test integration -- $(TESTS)
+	$(IN_MACHINE) cargo test $(CARGOFLAGS) --test integration -- $(TESTS)
+	VM_KERNEL=apparmor=1 $(IN_MACHINE) cargo test $(CARGOFLAGS) --test integration -- lsm::
+test-vm test-vm-engines: IN_MACHINE = RUNTIME=$(RUNTIME) \
+    CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite"
 
 # What does not care for the machine is left to `make test-engines`.
 test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
     containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty containerd::tasks::user \
     docker::containers docker::daemon::userns_remap docker::storm
 test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
-	CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite" RUNTIME=$(RUNTIME) VM_SECONDS=3600 \
-	    cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
+	$(IN_MACHINE) VM_SECONDS=3600 cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
 
 BENCH := $(abspath $(TARGET_DIR))/bench
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop/peers
