@@ -124,7 +124,7 @@ fn user_namespaces() {
     requires!(NEED, Need::UserNamespace);
     let options = "--uidmap 0:100000:5000 --gidmap 0:200000:5000";
     let out = run(
-        "user-run",
+        "mapped-run",
         options,
         "id -u; cat /proc/self/uid_map /proc/self/gid_map; touch /new && stat -c %u /new",
     )
