@@ -403,7 +403,11 @@ fn linux() {
                 json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}),
                 &["linux.seccomp"],
             ),
-            ("/linux/mountLabel", json!("system_u:object_r:x"), &["linux.mountLabel"]),
+            (
+                "/linux/mountLabel",
+                json!("system_u:object_r:x"),
+                &["linux.mountLabel", "SELinux is not enabled"],
+            ),
             ("/linux/mountLabel", json!("a\nb"), &["linux.mountLabel", "control character"]),
             (
                 "/linux/intelRdt",
