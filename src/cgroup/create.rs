@@ -185,7 +185,7 @@ fn await_files(dir: &Path) {
 
 /// The error of a value that could not be written.
 pub(super) fn refused(error: CallError, write: &Write) -> Error {
-    let hint = hint(error.errno, &write.controller);
+    let hint = hint(error.errno, write);
     let error = Error::from(error).field(write.field.as_str());
     match hint {
         Some(hint) => error.hint(hint),
@@ -193,10 +193,13 @@ pub(super) fn refused(error: CallError, write: &Write) -> Error {
     }
 }
 
-fn hint(errno: Errno, controller: &str) -> Option<&'static str> {
+fn hint(errno: Errno, write: &Write) -> Option<&'static str> {
     match errno {
-        Errno::EPERM if controller == "devices" => Some("a cgroup further up denies it"),
+        Errno::EPERM if write.controller == "devices" => Some("a cgroup further up denies it"),
         Errno::ENOENT => Some("this kernel, or its configuration, doesn't have the limit"),
+        Errno::EOPNOTSUPP if write.file.contains(".bfq.") => {
+            Some("the device is not scheduled by BFQ: see queue/scheduler of its directory in /sys/dev/block")
+        }
         Errno::EOPNOTSUPP => Some("this kernel no longer has the limit"),
         Errno::EBUSY => Some("the cgroup already uses more than that"),
         Errno::EACCES | Errno::EPERM | Errno::EROFS => Some("the cgroup is not delegated to this user"),

@@ -195,22 +195,29 @@ fn weight_of_block_io() {
     }
 }
 
-/// `io.weight` is of the controller that `io.cost.qos` switches on for a device.
+/// BFQ takes weights for those devices alone that it schedules. `io.weight` is of the controller that `io.cost.qos` switches on for a
+/// device.
 #[test]
 fn weight_of_one_block_device() {
-    requires!(Need::V2Controller("io"), Need::Program("losetup"));
+    requires!(Need::Controller("blkio"), Need::Program("losetup"));
     let files = Bundle::new();
-    if !has_file(&files, "blkio", "io.weight", "io.weight") {
-        eprintln!("skipped: needs io.weight");
-        return;
-    }
     let device = LoopDevice::new(&files.io().join("disk"));
-    let root = place_of("blkio", View::V2).unwrap().path;
-    fs::write(root.join("io.cost.qos"), format!("{} enable=1", device.number())).unwrap();
+    let number = device.number();
     let weight = json!([{"major": device.major, "minor": device.minor, "weight": 300}]);
-    let line = format!("{} 2930", device.number());
-    expect("blkio", &json!({"blockIO": {"weightDevice": weight}}), &[], &[("io.weight", &line)]);
-    fs::write(root.join("io.cost.qos"), format!("{} enable=0", device.number())).unwrap();
+    let resources = json!({"blockIO": {"weightDevice": weight}});
+    if has_file(&files, "blkio", "blkio.bfq.weight_device", "io.bfq.weight") {
+        let b = Bundle::new().set("/linux/resources", resources.clone());
+        b.create().fails(1, &["linux.resources.blockIO.weightDevice[0]", "scheduled by BFQ"]).one_line();
+        b.assert_nothing_left();
+        fs::write(format!("/sys/dev/block/{number}/queue/scheduler"), "bfq").unwrap();
+        let line = format!("{number} 300");
+        expect("blkio", &resources, &[("blkio.bfq.weight_device", &line)], &[("io.bfq.weight", &line)]);
+    } else if has_file(&files, "blkio", "io.weight", "io.weight") {
+        let qos = place_of("blkio", View::V2).unwrap().path.join("io.cost.qos");
+        fs::write(&qos, format!("{number} enable=1")).unwrap();
+        expect("blkio", &resources, &[], &[("io.weight", &format!("{number} 2930"))]);
+        fs::write(&qos, format!("{number} enable=0")).unwrap();
+    }
 }
 
 #[test]
