@@ -3,7 +3,7 @@
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
 # make test-vm   runs the integration tests once more in a virtual machine with systemd and cgroup2 (tests/vm),
-#                and those of SELinux and AppArmor
+#                and those of SELinux, AppArmor and systemd's cgroups of version 1
 # make test-vm-engines  runs Podman and containerd there, with systemd's cgroups, and Podman as an ordinary user;
 #                with VM_SUITE=sid in Debian sid, and Docker, too
 # make conformance RUNTIME_TOOLS=DIR  runs the OCI's validation, of a checkout of runtime-tools that is built
@@ -78,10 +78,13 @@ test: root build-packages test-packages $(ORLOP) $(COMPLETIONS)
 test-engines: root build-packages test-packages engine-packages $(ORLOP)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS) --test engines
 
-# TESTS='cgroup:: events::' chooses; without it, all run. SELinux has its turn after them, AppArmor after another boot.
+# TESTS='cgroup:: events::' chooses; without it, all run. BFQ and SELinux have their turn after them. Then comes another boot: with
+# AppArmor, and systemd's cgroups of version 1, as far as the kernel has them (it lacks those of memory and processors).
 test-vm: root build-packages test-packages vm-packages $(ORLOP)
 	$(IN_MACHINE) cargo test $(CARGOFLAGS) --test integration -- $(TESTS)
-	VM_KERNEL=apparmor=1 $(IN_MACHINE) cargo test $(CARGOFLAGS) --test integration -- lsm::
+	VM_KERNEL="$(OTHER_KERNEL)" $(IN_MACHINE) cargo test $(CARGOFLAGS) --test integration -- $(OTHER_TESTS)
+test-vm: OTHER_KERNEL := apparmor=1 systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
+test-vm: OTHER_TESTS := lsm:: cgroup:: cgroup_felt:: cgroup_limits:: events::
 test-vm test-vm-engines: IN_MACHINE = RUNTIME=$(RUNTIME) \
     CARGO_TARGET_$(TARGET_NAME)_RUNNER="$(SUDO) $(if $(SUDO),-E) tests/vm/suite"
 
