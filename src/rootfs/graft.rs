@@ -7,9 +7,9 @@ use crate::error::{Context, Error, Result};
 use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountKind, MountStep};
 use crate::sys::mount::{self, Propagation};
-use crate::sys::path;
+use crate::sys::path::{self, Made};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Mounts for a container that runs, detached.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ impl<'a> Graft<'a> {
     /// left nor a place that was made for one. The rest is as of [`take_away`].
     pub fn put(mut self, root: BorrowedFd, proc: BorrowedFd, others: &[PathBuf]) -> Result<()> {
         source::make_new(self.steps, Some(root), &mut self.sources, None)?;
-        let remove =
-            |made: Vec<&Path>| made.into_iter().for_each(|path| drop(path::remove_empty(root, path)));
+        let remove = |made: Vec<Made>| made.into_iter().rev().for_each(|made| drop(made.remove()));
         let mut done = Vec::new();
         for (step, source) in self.steps.iter().zip(self.sources) {
-            let made = missing(root, &step.destination);
-            let put = attach::put(root, step, source);
+            let mut made = Vec::new();
+            let place = make_place(root, step, matches!(source, Source::File(_)), &mut made);
+            let put = place.and_then(|()| attach::put(root, step, source));
             if let Err(error) = put.and_then(|unsealed| unsealed.map_or(Ok(()), Unsealed::seal)) {
                 remove(made);
                 // Backwards: what was made may lie in a mount before it. The error to report is the one that led here.
@@ -56,9 +56,15 @@ impl<'a> Graft<'a> {
     }
 }
 
-/// What has to be made before something can be mounted at a path: the path, and what is missing of those above it.
-fn missing<'a>(root: BorrowedFd, path: &'a Path) -> Vec<&'a Path> {
-    path.ancestors().take_while(|path| matches!(path::find(root, path), Ok(None))).collect()
+/// Makes what has to be there before something can be mounted, as [`attach::put`] would.
+fn make_place(root: BorrowedFd, step: &MountStep, file: bool, made: &mut Vec<Made>) -> Result<()> {
+    if step.no_follow {
+        return Ok(());
+    }
+    let path = &step.destination;
+    let place =
+        if file { path::make_file_noted(root, path, made) } else { path::make_dirs_noted(root, path, made) };
+    place.map(drop).doing(|| format!("/{}", path.display())).field(|| format!("{}.destination", step.field))
 }
 
 /// Unmounts what is at the destinations, the last one first, because it may lie on one before it. All of them have to be mounts,

@@ -6,7 +6,7 @@
 use super::file::{leave_open, shown};
 use super::{Called, Errno, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,25 +107,36 @@ pub fn is_on_mount(root: BorrowedFd, path: &Path) -> bool {
 /// A directory inside `root`, made with mode 0755 together with those above it where they don't exist.
 /// A dangling symbolic link on the way is followed, and what it names is made, inside the root.
 pub fn make_dirs(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    make_dirs_following(root, path, MAX_LINKS)
+    make_dirs_following(root, path, MAX_LINKS, None)
 }
 
-fn make_dirs_following(root: BorrowedFd, path: &Path, links: u32) -> Result<OwnedFd> {
+/// The same; what is made is told, also if not all of it could be.
+pub fn make_dirs_noted(root: BorrowedFd, path: &Path, made: &mut Vec<Made>) -> Result<OwnedFd> {
+    make_dirs_following(root, path, MAX_LINKS, Some(made))
+}
+
+fn make_dirs_following(
+    root: BorrowedFd,
+    path: &Path,
+    links: u32,
+    mut made: Option<&mut Vec<Made>>,
+) -> Result<OwnedFd> {
     let call = || format!("make the directory {path:?} below {}", shown(root));
     match try_openat2(root, path, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT) {
         Err(Errno::ENOENT) => {}
         other => return other.called(call),
     }
     let above = path.parent().ok_or(Errno::ENOENT).called(call)?;
-    let parent = make_dirs_following(root, above, links)?;
+    let parent = make_dirs_following(root, above, links, made.as_deref_mut())?;
     let Some(name) = path.file_name() else {
         // The path ends in "..", and what is before it exists by now.
         return resolve_dir(root, path);
     };
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+    let is_new = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::EXIST) => false,
         Err(errno) => return Err(errno).called(|| format!("mkdirat({}, {name:?})", shown(parent.as_fd()))),
-    }
+    };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     match try_openat2(parent.as_fd(), Path::new(name), flags, IN_ROOT) {
         // It was there already, but led nowhere.
@@ -134,11 +145,15 @@ fn make_dirs_following(root: BorrowedFd, path: &Path, links: u32) -> Result<Owne
             let target = rustix::fs::readlinkat(&parent, name, Vec::new()).called(call)?;
             let target: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(target.as_bytes());
             let path = above.join(target);
-            make_dirs_following(root, path.strip_prefix("/").unwrap_or(&path), links)
+            make_dirs_following(root, path.strip_prefix("/").unwrap_or(&path), links, made)
         }
-        made => {
-            leave_open(parent);
-            made.called(call)
+        opened => {
+            let opened = opened.called(call)?;
+            match made {
+                Some(made) if is_new => made.push(Made::of(opened.as_fd(), parent, name)?),
+                _ => leave_open(parent),
+            }
+            Ok(opened)
         }
     }
 }
@@ -147,41 +162,72 @@ fn make_dirs_following(root: BorrowedFd, path: &Path, links: u32) -> Result<Owne
 /// above it. A dangling symbolic link, such as `/etc/resolv.conf` of many images, is followed: the file is made where it leads to,
 /// inside the root.
 pub fn make_file(root: BorrowedFd, path: &Path) -> Result<OwnedFd> {
-    make_file_following(root, path, MAX_LINKS)
+    make_file_following(root, path, MAX_LINKS, None)
 }
 
-fn make_file_following(root: BorrowedFd, path: &Path, links: u32) -> Result<OwnedFd> {
+/// The same; what is made is told, also if not all of it could be.
+pub fn make_file_noted(root: BorrowedFd, path: &Path, made: &mut Vec<Made>) -> Result<OwnedFd> {
+    make_file_following(root, path, MAX_LINKS, Some(made))
+}
+
+fn make_file_following(
+    root: BorrowedFd,
+    path: &Path,
+    links: u32,
+    mut made: Option<&mut Vec<Made>>,
+) -> Result<OwnedFd> {
     if let Some(found) = find(root, path)? {
         return Ok(found);
     }
-    let mut places = Places::inside(root);
-    let place = places.at(path)?;
+    let name = path.file_name().ok_or(Errno::EINVAL).called(|| format!("create {path:?}"))?;
+    let above = path.parent().unwrap_or(Path::new(""));
+    let dir = make_dirs_following(root, above, MAX_LINKS, made.as_deref_mut())?;
+    let place = Place { dir: dir.as_fd(), name };
     // O_EXCL: neither a link nor a file that appeared meanwhile is opened, let alone written to.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
     match rustix::fs::openat(place.dir, place.name, flags, Mode::from_raw_mode(0o644)) {
-        Ok(_) | Err(rustix::io::Errno::EXIST) => {}
+        Ok(new) => {
+            let opened = place.open()?;
+            if let Some(made) = made {
+                made.push(Made::of(new.as_fd(), dir, name)?);
+            }
+            return Ok(opened);
+        }
+        Err(rustix::io::Errno::EXIST) => {}
         Err(errno) => return Err(errno).called(|| format!("openat({}, O_CREAT)", place.shown())),
     }
-    let made = resolve_unfollowed(place.dir, Path::new(place.name))?;
-    let Some(target) = super::file::link_content(made.as_fd())? else { return Ok(made) };
+    let found = place.open()?;
+    let Some(target) = super::file::link_content(found.as_fd())? else { return Ok(found) };
     let links = links.checked_sub(1).ok_or(Errno::ELOOP).called(|| format!("follow {}", place.shown()))?;
-    let path = path.parent().unwrap_or(Path::new("")).join(target);
-    make_file_following(root, path.strip_prefix("/").unwrap_or(&path), links)
+    let path = above.join(target);
+    make_file_following(root, path.strip_prefix("/").unwrap_or(&path), links, made)
 }
 
-/// Removes what [`make_dirs`] or [`make_file`] has made at a path inside `root`: an empty directory, or an empty file. Anything else of this
-/// name stays.
-pub fn remove_empty(root: BorrowedFd, path: &Path) -> Result<()> {
-    let above = resolve_dir(root, path.parent().unwrap_or(Path::new("")))?;
-    let Some(name) = path.file_name() else { return Ok(()) };
-    let found = super::file::stat(resolve_unfollowed(above.as_fd(), Path::new(name))?.as_fd())?;
-    let flags = match found.kind {
-        FileType::Directory => AtFlags::REMOVEDIR,
-        FileType::RegularFile if found.size == 0 => AtFlags::empty(),
-        _ => return Ok(()),
-    };
-    rustix::fs::unlinkat(&above, name, flags)
-        .called(|| format!("unlinkat({}, {name:?})", shown(above.as_fd())))
+/// A directory or file that was made. Others may have given its name to something else since.
+#[derive(Debug)]
+pub struct Made {
+    above: OwnedFd,
+    name: OsString,
+    inode: u64,
+}
+
+impl Made {
+    fn of(new: BorrowedFd, above: OwnedFd, name: &OsStr) -> Result<Self> {
+        Ok(Made { above, name: name.to_owned(), inode: super::file::stat(new)?.inode })
+    }
+
+    /// Removes it, if it is still there and empty.
+    pub fn remove(self) -> Result<()> {
+        let place = Place { dir: self.above.as_fd(), name: &self.name };
+        let found = super::file::stat(place.open()?.as_fd())?;
+        let flags = match found.kind {
+            _ if found.inode != self.inode => return Ok(()),
+            FileType::Directory => AtFlags::REMOVEDIR,
+            FileType::RegularFile if found.size == 0 => AtFlags::empty(),
+            _ => return Ok(()),
+        };
+        rustix::fs::unlinkat(place.dir, place.name, flags).called(|| format!("unlinkat({})", place.shown()))
+    }
 }
 
 /// An `O_PATH` descriptor of what a path inside `root` names; if that is a symbolic link, of the link itself.
