@@ -206,12 +206,17 @@ fn weight_of_one_block_device() {
     let weight = json!([{"major": device.major, "minor": device.minor, "weight": 300}]);
     let resources = json!({"blockIO": {"weightDevice": weight}});
     if has_file(&files, "blkio", "blkio.bfq.weight_device", "io.bfq.weight") {
+        let scheduler = format!("/sys/dev/block/{number}/queue/scheduler");
+        let before = fs::read_to_string(&scheduler).unwrap();
+        fs::write(&scheduler, "none").unwrap();
         let b = Bundle::new().set("/linux/resources", resources.clone());
         b.create().fails(1, &["linux.resources.blockIO.weightDevice[0]", "scheduled by BFQ"]).one_line();
         b.assert_nothing_left();
-        fs::write(format!("/sys/dev/block/{number}/queue/scheduler"), "bfq").unwrap();
+        fs::write(&scheduler, "bfq").unwrap();
         let line = format!("{number} 300");
         expect("blkio", &resources, &[("blkio.bfq.weight_device", &line)], &[("io.bfq.weight", &line)]);
+        // The device's number goes to others, with the scheduler.
+        fs::write(&scheduler, before.split(['[', ']']).nth(1).unwrap()).unwrap();
     } else if has_file(&files, "blkio", "io.weight", "io.weight") {
         let qos = place_of("blkio", View::V2).unwrap().path.join("io.cost.qos");
         fs::write(&qos, format!("{number} enable=1")).unwrap();
