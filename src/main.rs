@@ -26,12 +26,11 @@ mod time;
 use clap::error::{ContextKind, ErrorKind};
 use cli::{Command, Mounts};
 use error::{Context, Error, Result};
-use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use sys::entry::Arguments;
-use sys::{Errno, cred, file, mount, seal};
+use sys::{Errno, cred, file, mount};
 
 /// What `exec` exits with when it could not run the program, to be told from the program's own codes.
 const EXEC_FAILED: u8 = 255;
@@ -158,23 +157,14 @@ fn usage(error: &clap::Error) -> u8 {
     }
 }
 
-/// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736); the others don't pay for it.
+/// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736). This is that copy as a rule: it was made when
+/// the program began.
 fn seal_if_needed(args: &Arguments) -> Result<()> {
-    let enters = |arg: &CStr| matches!(arg.to_bytes(), b"create" | b"run" | b"exec" | b"mounts");
-    if !args.iter().any(enters) {
-        return Ok(());
-    }
-    let own = file::open_read(Path::new("/proc/self/exe"))?;
-    if seal::is_sealed(own.as_fd())? {
-        return Ok(());
-    }
-    let stat = file::stat(own.as_fd())?;
-    let refused = match seal::copy(own.as_fd(), stat.size) {
-        Ok(copy) => args.execute(copy.as_fd()),
-        Err(error) => error,
-    };
+    let Err(refused) = args.execute_sealed_copy() else { return Ok(()) };
     // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written, and an ordinary
     // user can't write what is root's: no container of his has more rights over it.
+    let own = file::open_read(Path::new("/proc/self/exe"))?;
+    let stat = file::stat(own.as_fd())?;
     let roots = stat.uid == 0 && stat.mode & 0o022 == 0 && cred::euid() != 0;
     if roots || mount::is_read_only(own.as_fd())? {
         return Ok(());

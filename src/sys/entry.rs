@@ -1,8 +1,8 @@
 //! The beginning of the process, in place of the one that Rust's standard library has. That one prepares for threads and for telling
 //! a stack overflow from other faults, which takes 14 system calls, and twice as many in a process that executes a copy of itself.
 
-use super::{CallError, Errno};
-use std::ffi::{CStr, c_char, c_int};
+use super::{CallError, Errno, Result, seal};
+use std::ffi::c_char;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Makes a function of [`Arguments`], which returns the exit code, the program's entry. What the standard library does besides and what
@@ -17,12 +17,12 @@ macro_rules! entry {
         #[cfg(not(test))]
         #[unsafe(no_mangle)]
         extern "C" fn main(
-            argc: std::ffi::c_int,
+            _argc: std::ffi::c_int,
             argv: *const *const std::ffi::c_char,
             envp: *const *const std::ffi::c_char,
         ) -> std::ffi::c_int {
             // SAFETY: these are what the C runtime hands to main.
-            let arguments = unsafe { $crate::sys::entry::Arguments::new(argc, argv, envp) };
+            let arguments = unsafe { $crate::sys::entry::Arguments::new(argv, envp) };
             std::ffi::c_int::from($run(&arguments))
         }
     };
@@ -32,7 +32,6 @@ pub(crate) use entry;
 /// The arguments and the environment as the kernel laid them out. To hand them on to a copy of the program takes no memory.
 #[derive(Debug)]
 pub struct Arguments {
-    argc: c_int,
     argv: *const *const c_char,
     envp: *const *const c_char,
 }
@@ -42,18 +41,17 @@ impl Arguments {
     ///
     /// # Safety
     ///
-    /// `argv` holds `argc` C strings and a null pointer, `envp` C strings and a null pointer, all of them for as long as the process
-    /// lasts.
+    /// Both hold C strings and end with a null pointer, for as long as the process lasts.
     #[cfg(not(test))]
-    pub unsafe fn new(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) -> Self {
-        Arguments { argc, argv, envp }
+    pub unsafe fn new(argv: *const *const c_char, envp: *const *const c_char) -> Self {
+        Arguments { argv, envp }
     }
 
-    /// The arguments, the name of the program first.
-    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        let count = usize::try_from(self.argc).unwrap_or(0);
-        // SAFETY: argv holds that many C strings, as `new` was promised.
-        (0..count).map(|i| unsafe { CStr::from_ptr(*self.argv.add(i)) })
+    /// See [`seal::execute_copy`].
+    pub fn execute_sealed_copy(&self) -> Result<()> {
+        // SAFETY: both vectors are as `new` was promised.
+        let executed = unsafe { seal::execute_copy(self.argv, self.envp) };
+        executed.map_err(|seal::Refused { call, errno }| CallError { call: call.into(), errno })
     }
 
     /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)`: the same command by the program that is the file of the descriptor. It returns only
@@ -64,7 +62,7 @@ impl Arguments {
         // SAFETY: both vectors end with a null pointer, as `new` was promised; the path is a C string.
         unsafe { libc::syscall(libc::SYS_execveat, fd, path, self.argv, self.envp, flags) };
         CallError {
-            call: "execveat(copy of the program)".into(),
+            call: "execveat(read-only mount of the program)".into(),
             errno: Errno(nix::errno::Errno::last_raw()),
         }
     }
