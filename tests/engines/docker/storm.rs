@@ -25,6 +25,7 @@ fn the_shim_is_killed() {
     let c = Container::up("shimless", "");
     world().sh(&format!("pkill -9 -f '[c]ontainerd-shim.*-id {}'", c.id)).ok();
     wait_until("dockerd has seen it", || c.inspect(".State.Status") == "exited");
-    c.cmd("start", "").ok();
+    // containerd takes the dead shim's folder away a little later.
+    wait_until("it starts again", || c.cmd("start", "").status.success());
     c.remove();
 }

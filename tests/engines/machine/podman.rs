@@ -105,7 +105,8 @@ fn an_init_reaps() {
 fn root_gives_containers_other_ids() {
     requires!(NEED);
     let podman = Podman::root("systemd");
-    // Whose ids --userns=auto takes.
+    // Whose ids --userns=auto takes. It has to exist, says libsubid of today.
+    podman.world.sh("useradd --system containers").ok();
     for file in ["/etc/subuid", "/etc/subgid"] {
         podman.world.append(file, "containers:1000000:1000000\n");
     }
