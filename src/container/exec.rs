@@ -15,6 +15,7 @@ use crate::spec::{self, Spec};
 use crate::sys::ns::Ns;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::{file, signal, socket};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -59,12 +60,13 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
     let mut warnings = Vec::new();
     let mut process = options.process.clone();
     process.inherit(spec.process.unwrap_or_default());
-    let mut plan = Process::new(&process, &host, &plan_options(container, &options), &mut warnings)?;
+    let plan = Process::new(&process, &host, &plan_options(container, &options), &mut warnings)?;
+    // As in `create`, nothing that the new process shares is freed.
+    let (mut plan, linux) = (ManuallyDrop::new(plan), ManuallyDrop::new(spec.linux));
     if !state.namespaces.has(Ns::User) {
         plan.caps.limit(host.permitted, &mut warnings);
     }
     // A process that joins the container is held to the same calls; only its own no_new_privs tells when the filter comes into force.
-    let linux = spec.linux;
     linux.as_ref().map_or(Ok(()), |linux| plan.adopt(linux, &spec.annotations))?;
     let filter = linux.as_ref().and_then(|linux| linux.seccomp().as_ref());
     let filter = filter.map(|seccomp| Seccomp::new(seccomp, plan.no_new_privs, &mut warnings)).transpose()?;

@@ -44,9 +44,14 @@ pub struct Message {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Receives one message of at most `limit` bytes; `None` at the end of the connection. A longer message is cut.
+/// Receives one message of at most `limit` bytes from a socket that keeps messages apart; `None` at the end of the connection. A longer
+/// message is cut.
 pub fn receive(socket: BorrowedFd, limit: usize) -> Result<Option<Message>> {
-    let mut bytes = vec![0; limit];
+    // Most messages are short: to ask is cheaper than to have memory for the longest one.
+    let peek = rx::RecvFlags::PEEK | rx::RecvFlags::TRUNC;
+    let (_, length) = retry(|| rx::recv(socket, &mut [0; 0], peek))
+        .called(|| format!("recv({}, MSG_PEEK)", shown(socket)))?;
+    let mut bytes = vec![0; length.min(limit)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = rx::RecvAncillaryBuffer::new(&mut space);
     let received = retry(|| {
