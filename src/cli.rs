@@ -1,13 +1,18 @@
 //! The command line: what can be typed, in runc's names. What it means is in `commands`.
 
+mod create;
 mod dashes;
 mod events;
+mod exec;
+mod global;
 mod update;
 
+pub use create::{Create, Run};
 pub use events::Events;
+pub use exec::Exec;
+pub use global::{CgroupManager, Global, LogFormat};
 pub use update::Update;
 
-use crate::log::Format;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,67 +37,6 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
-}
-
-// Options before the command.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Print the version
-    #[arg(short, visible_short_alias = 'V', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
-    /// Directory in which containers are on record [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// Append what goes wrong to this file
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// Form of the log
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
-    /// Log what is done, too
-    #[arg(long)]
-    pub debug: bool,
-    /// Have cgroups made by systemd; linux.cgroupsPath is slice:prefix:name then
-    #[arg(long)]
-    pub systemd_cgroup: bool,
-    /// Who makes cgroups; `disabled` runs containers in the caller's
-    #[arg(long, value_name = "NAME", value_enum, default_value = "cgroupfs", hide = true)]
-    pub cgroup_manager: CgroupManager,
-    /// Accepted for other runtimes' callers: whether it runs without privileges is found out
-    #[arg(long, value_name = "BOOL", hide = true)]
-    pub rootless: Option<String>,
-    /// Accepted for other runtimes' callers
-    #[arg(long, value_name = "PATH", hide = true)]
-    pub criu: Option<PathBuf>,
-}
-
-/// Form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text.
-    Text,
-    /// JSON.
-    Json,
-}
-
-impl From<LogFormat> for Format {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Text => Format::Text,
-            LogFormat::Json => Format::Json,
-        }
-    }
-}
-
-/// Who makes cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CgroupManager {
-    /// The runtime, by the kernel's files.
-    Cgroupfs,
-    /// systemd.
-    Systemd,
-    /// Nobody.
-    Disabled,
 }
 
 /// The commands. The definition of a command's options is only built when it is the one that was typed: to build all of them took
@@ -188,55 +132,6 @@ pub struct Id {
     pub id: String,
 }
 
-// Options of `create`, which `run` has too.
-#[derive(Debug, Args)]
-pub struct Create {
-    /// The bundle: a directory with config.json
-    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
-    pub bundle: PathBuf,
-    /// A file of the bundle to read instead of config.json
-    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
-    pub config: PathBuf,
-    /// Unix socket that takes the master of the container's terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that takes a pidfd of the container's first process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Write the id of the container's first process to this file
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Enter the root file system by chroot instead of pivot_root, for a host that runs from an initramfs
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Keep the caller's session keyring
-    #[arg(long)]
-    pub no_new_keyring: bool,
-    /// Pass on this many file descriptors, from 3 on
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub preserve_fds: u32,
-    /// Don't adopt the orphans of the container's processes
-    #[arg(long)]
-    pub no_subreaper: bool,
-    /// A name for the container
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
-}
-
-// Options of `run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// Those of `create`.
-    #[command(flatten)]
-    pub create: Create,
-    /// Don't wait for the container's end
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Keep the container on record after its end
-    #[arg(long)]
-    pub keep: bool,
-}
-
 // Options of `kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
@@ -260,68 +155,6 @@ pub struct Delete {
     /// The container
     #[arg(value_name = "CONTAINER")]
     pub id: String,
-}
-
-// Options of `exec`.
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// Unix socket that takes the master of the process's terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that takes a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Working directory
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
-    /// Add a variable to the environment
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Give the process a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// User and group, as numbers
-    #[arg(short, long, value_name = "UID[:GID]")]
-    pub user: Option<String>,
-    /// Add a group, as a number
-    #[arg(short = 'g', long, value_name = "GID")]
-    pub additional_gids: Vec<u32>,
-    /// Take the process from a JSON file
-    #[arg(short, long, value_name = "FILE")]
-    pub process: Option<PathBuf>,
-    /// Don't wait for the process's end
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Write the process's id to this file
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// SELinux label of the process
-    #[arg(long, value_name = "LABEL")]
-    pub process_label: Option<String>,
-    /// AppArmor profile of the process
-    #[arg(long, value_name = "PROFILE")]
-    pub apparmor: Option<String>,
-    /// Let the process gain no privileges by executing a program
-    #[arg(long)]
-    pub no_new_privs: bool,
-    /// Add a capability
-    #[arg(short, long, value_name = "CAP")]
-    pub cap: Vec<String>,
-    /// Pass on this many file descriptors, from 3 on
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub preserve_fds: u32,
-    /// Enter a cgroup below the container's own, of all or of some cgroup v1 controllers
-    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
-    pub cgroup: Vec<String>,
-    /// Also in a paused container: the process begins when that goes on
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// The container
-    #[arg(value_name = "CONTAINER")]
-    pub id: String,
-    /// The program and its arguments
-    #[arg(value_name = "PROGRAM", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
 }
 
 /// Form of a list.

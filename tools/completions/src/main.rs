@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 /// The runtime's command line, as it is.
 #[path = "../../../src"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod orlop {
     pub mod cli;
 }

@@ -1,0 +1,53 @@
+//! Options of `create` and `run`.
+
+use clap::Args;
+use std::path::PathBuf;
+
+// Options of `create`, which `run` has too.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The bundle: a directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub bundle: PathBuf,
+    /// A file of the bundle to read instead of config.json
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
+    pub config: PathBuf,
+    /// Unix socket that takes the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that takes a pidfd of the container's first process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Write the id of the container's first process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Enter the root file system by chroot instead of pivot_root, for a host that runs from an initramfs
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass on this many file descriptors, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+    /// Don't adopt the orphans of the container's processes
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// A name for the container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Those of `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Don't wait for the container's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep the container on record after its end
+    #[arg(long)]
+    pub keep: bool,
+}
