@@ -41,44 +41,78 @@ pub struct Cli {
 
 /// The commands. The definition of a command's options is only built when it is the one that was typed: to build all of them took
 /// half a million instructions, most of what a short command did. It is built so late that a `///` comment on its type would replace
-/// the text here.
+/// the text here. A second paragraph is for `--help` and the manual.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
-    /// Create a container, ready to be started
+    /// Create a container, ready to be started.
+    ///
+    /// It is set up completely, but its program is not executed yet: `start` does that.
     Create(Create),
-    /// Start the program of a created container
+    /// Start the program of a created container.
     Start(Id),
-    /// Print a container's state as JSON
+    /// Print a container's state as JSON.
+    ///
+    /// The keys are `ociVersion`, `id`, `pid` (0 if it has stopped), `status` (`creating`, `created`, `running`, `paused` or
+    /// `stopped`), `bundle`, `rootfs`, `created` (the time) and `annotations`.
     State(Id),
-    /// Send a signal to a container's first process
+    /// Send a signal to a container's first process.
     Kill(Kill),
-    /// Remove a container that has stopped
+    /// Remove a container that has stopped.
+    ///
+    /// That is what is left of it, its cgroup and its record. Of a container that has only been created the first process is killed.
+    /// One that was killed a moment ago is waited for.
     Delete(Delete),
-    /// Create and start a container, and wait for its end
+    /// Create and start a container, wait for its end, and delete it.
+    ///
+    /// Signals received meanwhile are forwarded to the container. A terminal is passed through, and resized with the caller's.
     Run(Run),
-    /// Run a further program in a container
+    /// Run a further program in a container, and wait for its end.
+    ///
+    /// The container may be a created or a running one. What no option says is taken from `process` in its configuration, except
+    /// that there is no terminal without `--tty`.
     Exec(Box<Exec>),
-    /// List the containers
+    /// List the containers.
     List(List),
-    /// List the processes of a container
+    /// List the processes of a container.
     Ps(Ps),
-    /// Freeze all processes of a container
+    /// Freeze all processes of a container.
     Pause(Id),
-    /// Let the frozen processes of a container go on
+    /// Let the frozen processes of a container go on.
     Resume(Id),
-    /// Print statistics and events of a container as JSON
+    /// Print statistics and events of a container as JSON.
+    ///
+    /// One object a line, with the keys `type`, `id` and, but for `oom` and `exit`, `data`, until the container ends. The types are:
+    ///
+    /// `stats`: statistics in the form of runc(8), with pressure (PSI) where the kernel has it.
+    ///
+    /// `oom`: memory ran out at the container's limit, and the kernel looked for a process to kill.
+    ///
+    /// `memory.events`, `pids.events`: the counters of the kernel's file of this name, whenever one of them has grown. Among them
+    /// are `high`, `max`, `oom` and `oom_kill` of memory, which only cgroup version 2 has, and `max` of processes: forks that failed
+    /// at the limit.
+    ///
+    /// `exit`: the first process of the container has ended. Nothing comes after it.
     Events(Events),
-    /// Change the limits of a running container
+    /// Change the limits of a running container.
+    ///
+    /// It may also be one that has only been created. Only what is named changes; what is empty or 0 names nothing, except for
+    /// `cpu.burst`, `cpu.idle` and `memory.swappiness`, where 0 is a value. What the kernel makes of the values is read back. If one
+    /// of them is refused, all are put back.
     Update(Box<Update>),
-    /// Change the mounts of a container that runs
+    /// Change the mounts of a running container.
     #[command(subcommand)]
     Mounts(Mounts),
-    /// Write a sample config.json
+    /// Write a sample config.json.
+    ///
+    /// It has a shell in a terminal, in namespaces of its own, a cgroup namespace among them if the host has cgroups of version 2. A
+    /// file that exists is not overwritten.
     Spec(Spec),
-    /// Print what this build can do, as JSON
+    /// Print what this build can do, as JSON.
+    ///
+    /// In the form of the specification's features document.
     Features,
-    /// Explain a seccomp profile
+    /// Explain a seccomp profile.
     #[command(subcommand)]
     Seccomp(Seccomp),
 }
@@ -86,19 +120,28 @@ pub enum Command {
 /// What can be done to the mounts of a container that runs.
 #[derive(Debug, Subcommand)]
 pub enum Mounts {
-    /// Add mounts
+    /// Add mounts: all of them, or none.
+    ///
+    /// The container has been created and has not stopped. Binds and new file systems can be added, with all their options; proc and
+    /// cgroup can't. If this command is killed, the next change of mounts undoes what it has done.
     Add(ChangeMounts),
-    /// Take mounts away
+    /// Take mounts away again, or other mounts of the container's configuration.
+    ///
+    /// The last one of each destination. A mount that is busy is gone for everybody who does not use it already. A destination that
+    /// leads to another mount of the configuration, or to a masked or read-only path, by a link that the container has made, is
+    /// refused.
     Remove(ChangeMounts),
 }
 
 // Arguments of `mounts add` and `mounts remove`.
 #[derive(Debug, Args)]
 pub struct ChangeMounts {
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
-    /// A JSON file with mounts as in config.json; of mounts to take away only the destination counts
+    /// A JSON file: an array like `mounts` in config.json, or an object that has one.
+    ///
+    /// Of mounts to take away only the destination counts.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -106,20 +149,27 @@ pub struct ChangeMounts {
 /// What can be asked of a seccomp profile.
 #[derive(Debug, Subcommand)]
 pub enum Seccomp {
-    /// Tell what happens to a system call and which rule says so
+    /// Tell what happens to a system call and which rule says so.
+    ///
+    /// It does so for each architecture that the profile is for.
     Explain(Explain),
 }
 
 // Arguments of `seccomp explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A profile as in linux.seccomp, or a whole config.json
+    /// A file with a profile as in `linux.seccomp`, or a whole config.json.
+    ///
+    /// The file in which an engine holds its default profile is refused: which of its rules count, the engine decides for each
+    /// container.
     #[arg(value_name = "PROFILE")]
     pub profile: PathBuf,
-    /// Name or number of a system call; without it the program is printed that the kernel runs
+    /// Name or number of a system call; without it the program is printed that the kernel runs.
     #[arg(value_name = "SYSCALL")]
     pub syscall: Option<String>,
-    /// Its first arguments, as numbers
+    /// Its first arguments, as numbers.
+    ///
+    /// Decimal, or with `0x`. Those that are left out may be anything.
     #[arg(value_name = "ARG", allow_hyphen_values = true)]
     pub args: Vec<String>,
 }
@@ -127,7 +177,7 @@ pub struct Explain {
 // A container.
 #[derive(Debug, Args)]
 pub struct Id {
-    /// Its id
+    /// Its id.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }
@@ -135,13 +185,13 @@ pub struct Id {
 // Options of `kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
-    /// Signal all processes; none is left is no error
+    /// Signal all processes, also if the first one has ended; that there is none is no error.
     #[arg(short, long)]
     pub all: bool,
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
-    /// A name with or without SIG, or a number
+    /// A name with or without SIG, or a number.
     #[arg(default_value = "SIGTERM")]
     pub signal: String,
 }
@@ -149,10 +199,10 @@ pub struct Kill {
 // Options of `delete`.
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// Kill it first if it runs; no error if there is none
+    /// Kill it first if it has not stopped; that there is no such container is no error then.
     #[arg(short, long)]
     pub force: bool,
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }
@@ -162,17 +212,17 @@ pub struct Delete {
 pub enum ListFormat {
     /// For people.
     Table,
-    /// For programs.
+    /// For programs: an array, or null if there is nothing to list.
     Json,
 }
 
 // Options of `list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Form
+    /// Form of the list.
     #[arg(short, long, value_enum, default_value = "table")]
     pub format: ListFormat,
-    /// Only the ids
+    /// Only the ids.
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -180,13 +230,17 @@ pub struct List {
 // Options of `ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
-    /// Form
+    /// Form of the list.
+    ///
+    /// JSON has only the ids of the processes, those of the host.
     #[arg(short, long, value_enum, default_value = "table")]
     pub format: ListFormat,
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
-    /// Options of ps(1)
+    /// Options of the host's ps(1) [default: -ef].
+    ///
+    /// Everything after the container is among them.
     #[arg(value_name = "PS OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
 }
@@ -194,10 +248,10 @@ pub struct Ps {
 // Options of `spec`.
 #[derive(Debug, Args)]
 pub struct Spec {
-    /// The directory to write it into
+    /// The directory to write it into [default: the current one].
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub bundle: PathBuf,
-    /// For a runtime without privileges
+    /// For the calling user, who is user 0 inside.
     #[arg(long)]
     pub rootless: bool,
 }

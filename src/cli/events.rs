@@ -6,13 +6,13 @@ use std::time::Duration;
 // Options of `events`.
 #[derive(Debug, Args)]
 pub struct Events {
-    /// How often statistics are printed: 5s, 100ms, 1m30s
+    /// How often statistics are printed: 5s, 100ms, 1m30s.
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     pub interval: Duration,
-    /// Print the statistics once and end
+    /// Print the statistics once and end.
     #[arg(long)]
     pub stats: bool,
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }

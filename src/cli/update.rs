@@ -6,65 +6,70 @@ use std::path::PathBuf;
 // Options of `update`. What is empty or 0 changes nothing.
 #[derive(Debug, Args)]
 pub struct Update {
-    /// Take the limits from a JSON file like linux.resources, `-` for the standard input; all other options but the schemas are
-    /// ignored then
+    /// Take the limits from a JSON file like `linux.resources`, `-` for the standard input.
+    ///
+    /// All other options but the schemas are ignored then. Device rules in it are left alone, as by runc(8). With
+    /// `memory.checkBeforeUpdate`, here or in the configuration, a limit of memory below what is in use is refused; otherwise cgroup
+    /// version 2 kills processes to reach it.
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
-    /// Weight for block devices, 10 to 1000
+    /// Weight for block devices, 10 to 1000.
     #[arg(long, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
-    /// Period in which the quota is granted, in microseconds
+    /// Period in which the quota is granted, in microseconds.
     #[arg(long, value_name = "US")]
     pub cpu_period: Option<u64>,
-    /// CPU time in a period, in microseconds; -1 for no limit
+    /// CPU time in a period, in microseconds; -1 for no limit.
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub cpu_quota: Option<i64>,
-    /// Unused quota that may be saved up, in microseconds
+    /// Unused quota that may be saved up, in microseconds.
     #[arg(long, value_name = "US")]
     pub cpu_burst: Option<u64>,
-    /// Share of CPU time, relative to others
+    /// Share of CPU time, relative to others.
     #[arg(long, visible_alias = "cpu-shares", value_name = "SHARES")]
     pub cpu_share: Option<u64>,
-    /// Period of real-time scheduling, in microseconds
+    /// Period of real-time scheduling, in microseconds; cgroup version 1 only.
     #[arg(long, value_name = "US")]
     pub cpu_rt_period: Option<u64>,
-    /// CPU time of real-time scheduling in a period, in microseconds
+    /// CPU time of real-time scheduling in a period, in microseconds; cgroup version 1 only.
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub cpu_rt_runtime: Option<i64>,
-    /// CPUs, as a list: 0-3,7
+    /// CPUs, as a list: 0-3,7; all of them have to be there.
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
-    /// Memory nodes, as a list
+    /// Memory nodes, as a list; all of them have to be there.
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
-    /// Accepted for other runtimes' callers: no kernel has it any more
+    /// Accepted for other runtimes' callers: no kernel has it any more.
     #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
     pub kernel_memory: Option<String>,
-    /// Accepted for other runtimes' callers: no kernel has it any more
+    /// Accepted for other runtimes' callers: no kernel has it any more.
     #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
     pub kernel_memory_tcp: Option<String>,
-    /// Limit of memory, in bytes or with a unit: 64M; -1 for no limit
+    /// Limit of memory, in bytes or with a unit: 64M, 1.5GiB; -1 for no limit.
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub memory: Option<i64>,
-    /// 1 to run only when nobody else wants the CPU, 0 for the normal course
+    /// 1 to run only when nobody else wants the CPU, 0 for the normal course.
     #[arg(long, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// Memory that is left to the container when it gets scarce
+    /// Memory that is left to the container when it gets scarce, in bytes or with a unit.
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub memory_reservation: Option<i64>,
-    /// Limit of memory and swap together; -1 for no limit
+    /// Limit of memory and swap together, in bytes or with a unit; -1 for no limit.
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub memory_swap: Option<i64>,
-    /// Limit of processes and threads; -1 for none
+    /// Limit of processes and threads; -1 for none, 0 is taken as 1.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// Schema of Intel RDT for the L3 cache
+    /// Schema of Intel RDT for the L3 cache.
+    ///
+    /// Other lines for the `schemata` file of the container's class in resctrl, where config.json has `linux.intelRdt`.
     #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Schema of Intel RDT for memory bandwidth
+    /// Schema of Intel RDT for memory bandwidth, like that for the L3 cache.
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
-    /// The container
+    /// The container.
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }
