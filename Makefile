@@ -1,4 +1,4 @@
-# make           builds orlop and puts a stripped copy at target/orlop
+# make           builds orlop and puts a stripped copy at target/orlop, the manual and completions into target/cli-docs
 # make demo      runs a container out of bundles/ and shows that it is one
 # make test      installs what the tests need, runs all of them against target/orlop
 # make test-engines  installs Podman, containerd and Docker, runs the tests with them only
@@ -33,7 +33,7 @@ CARGOFLAGS ?= --locked
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/orlop
 ORLOP := $(TARGET_DIR)/orlop
-COMPLETIONS := $(TARGET_DIR)/completions
+CLI_DOCS := $(TARGET_DIR)/cli-docs
 
 # What demo and test run; another runtime can stand in: make demo RUNTIME=/usr/sbin/runc
 RUNTIME ?= $(abspath $(ORLOP))
@@ -52,7 +52,7 @@ STRIP ?= strip
 # cargo uses all cores by itself, and what a target needs is listed in order.
 .NOTPARALLEL:
 
-all: $(ORLOP) $(COMPLETIONS)
+all: $(ORLOP) $(CLI_DOCS)
 
 $(ORLOP): $(BUILT)
 	$(STRIP) -o $@ $<
@@ -60,18 +60,20 @@ $(ORLOP): $(BUILT)
 $(BUILT): FORCE
 	cargo build --release $(CARGOFLAGS)
 
-# The completions of bash, zsh and fish, out of the definition of the command line. They run here and nowhere else.
-$(COMPLETIONS): $(wildcard src/cli.rs src/cli/*.rs src/time.rs tools/completions/src/*.rs)
-	mkdir -p $@
-	cargo run $(CARGOFLAGS) -q --manifest-path tools/completions/Cargo.toml --target-dir $(TARGET_DIR)/tools -- $@
-	touch $@
+# The manual and the completions of bash, zsh and fish, out of the definition of the command line. What writes them runs here and
+# nowhere else.
+$(CLI_DOCS): $(wildcard src/cli.rs src/cli/*.rs src/time.rs docs/orlop.8.in tools/cli-docs/Cargo.* tools/cli-docs/src/*.rs)
+	rm -rf $@ $@.new
+	mkdir -p $@.new
+	cargo run $(CARGOFLAGS) -q --manifest-path tools/cli-docs/Cargo.toml --target-dir $(TARGET_DIR)/tools -- $@.new
+	mv $@.new $@
 
 demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 	$(SUDO) env RUNTIME=$(RUNTIME) tools/demo.sh
 
 # The executable under test is the one that is installed: its size, memory and system calls are what
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
-test: root build-packages test-packages $(ORLOP) $(COMPLETIONS)
+test: root build-packages test-packages $(ORLOP) $(CLI_DOCS)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
 
 # `make test` runs these, too, with those of the engines that are installed.
@@ -142,12 +144,12 @@ fuzz: build-packages fuzz-packages
 	    -max_len=16384 -timeout=20 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 # Packages of their own, which nothing else here builds. That of fuzz/ is left out: its C++ takes longer than all of these.
-TOOLS := bench completions gen-syscalls
+TOOLS := bench cli-docs gen-syscalls
 
 lint: build-packages test-packages
 	cargo fmt --check
 	cargo clippy --all-targets $(CARGOFLAGS) -- -D warnings
-	for package in tools/bench tools/completions tools/gen-syscalls fuzz; do \
+	for package in tools/bench tools/cli-docs tools/gen-syscalls fuzz; do \
 	    cargo fmt --check --manifest-path $$package/Cargo.toml || exit; \
 	done
 	for package in $(TOOLS); do \
@@ -157,16 +159,17 @@ lint: build-packages test-packages
 
 # Builds nothing, so that `sudo make install` needs no Rust.
 install:
-	@[ -x $(ORLOP) -a -d $(COMPLETIONS) ] || { echo "$(ORLOP) is not there: run make first" >&2; exit 1; }
+	@[ -x $(ORLOP) -a -d $(CLI_DOCS) ] || { echo "$(ORLOP) is not there: run make first" >&2; exit 1; }
 	install -D -m 755 $(ORLOP) $(DESTDIR)$(SBINDIR)/orlop
-	install -D -m 644 docs/orlop.8 $(DESTDIR)$(MANDIR)/man8/orlop.8
-	install -D -m 644 $(COMPLETIONS)/orlop.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/orlop
-	install -D -m 644 $(COMPLETIONS)/_orlop $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_orlop
-	install -D -m 644 $(COMPLETIONS)/orlop.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/orlop.fish
+	install -d $(DESTDIR)$(MANDIR)/man8
+	install -m 644 $(CLI_DOCS)/*.8 $(DESTDIR)$(MANDIR)/man8/
+	install -D -m 644 $(CLI_DOCS)/orlop.bash $(DESTDIR)$(SHAREDIR)/bash-completion/completions/orlop
+	install -D -m 644 $(CLI_DOCS)/_orlop $(DESTDIR)$(SHAREDIR)/zsh/site-functions/_orlop
+	install -D -m 644 $(CLI_DOCS)/orlop.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/orlop.fish
 
 # What belongs where is in Cargo.toml.
 .PHONY: deb
-deb: $(ORLOP) $(COMPLETIONS)
+deb: $(ORLOP) $(CLI_DOCS)
 	@command -v cargo-deb >/dev/null || { echo "needs cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
 	cargo deb --no-build --no-strip --target $(CARGO_BUILD_TARGET) --output $(TARGET_DIR)/debian/
 

@@ -3,7 +3,7 @@
 // A test says what it expects by failing.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -53,23 +53,60 @@ fn said(out: &Output) -> String {
     String::from_utf8_lossy(&[out.stdout.as_slice(), &out.stderr].concat()).into_owned()
 }
 
+/// What `--help` says of a command, as in "orlop create".
+fn help(orlop: &Path, command: &str) -> String {
+    let out = Command::new(orlop).args(command.split(' ').skip(1)).arg("--help").output().unwrap();
+    assert!(out.status.success(), "{command}: {}", said(&out));
+    said(&out)
+}
+
+/// The names in the list of commands of a help text.
+fn listed_in(help: &str) -> Vec<&str> {
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    commands.map_while(|line| line.split_whitespace().next()).collect()
+}
+
+/// The program itself and all of its commands, with what `--help` says of them.
+fn commands(orlop: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut left = vec!["orlop".to_owned()];
+    while let Some(command) = left.pop() {
+        let help = help(orlop, &command);
+        left.extend(listed_in(&help).iter().map(|name| format!("{command} {name}")));
+        found.insert(command, help);
+    }
+    for command in ["orlop create", "orlop features", "orlop mounts add", "orlop seccomp explain"] {
+        assert!(found.contains_key(command), "{command}: {found:?}");
+    }
+    found
+}
+
+/// The manual page of a command.
+fn page_of(command: &str) -> String {
+    format!("share/man/man8/{}.8", command.replace(' ', "-"))
+}
+
 #[test]
 fn everything_has_its_place() {
     for (name, variables, prefix) in
         [("by-default", [].as_slice(), "usr/local"), ("prefix", &["PREFIX=/usr"], "usr")]
     {
         let Some(dir) = install(name, variables) else { return };
+        let orlop = dir.join(prefix).join("sbin/orlop");
         let expected = [
             ("sbin/orlop", 0o755),
             ("share/bash-completion/completions/orlop", 0o644),
             ("share/fish/vendor_completions.d/orlop.fish", 0o644),
             ("share/man/man8/orlop.8", 0o644),
+            ("share/man/man8/orlop-seccomp-explain.8", 0o644),
             ("share/zsh/site-functions/_orlop", 0o644),
         ];
+        let pages = commands(&orlop).into_keys().map(|command| (page_of(&command), 0o644));
+        let expected = expected.into_iter().map(|(path, mode)| (path.to_owned(), mode)).chain(pages);
         let expected: BTreeMap<String, u32> =
-            expected.into_iter().map(|(path, mode)| (format!("{prefix}/{path}"), mode)).collect();
+            expected.map(|(path, mode)| (format!("{prefix}/{path}"), mode)).collect();
         assert_eq!(files(&dir), expected);
-        let version = Command::new(dir.join(prefix).join("sbin/orlop")).arg("--version").output().unwrap();
+        let version = Command::new(&orlop).arg("--version").output().unwrap();
         assert!(said(&version).starts_with("orlop version "), "{}", said(&version));
         fs::remove_dir_all(dir).unwrap();
     }
@@ -96,10 +133,8 @@ fn shells_complete_commands_and_options() {
     assert_eq!(complete(&["orlop", "cr"]), "create\n");
     assert_eq!(complete(&["orlop", "create", "--bun"]), "--bundle\n");
 
-    let help = Command::new(dir.join("usr/local/sbin/orlop")).arg("--help").output().unwrap();
-    let help = said(&help);
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands.map_while(|line| line.split_whitespace().next()).collect();
+    let help = help(&dir.join("usr/local/sbin/orlop"), "orlop");
+    let commands = listed_in(&help);
     assert!(commands.contains(&"create") && commands.contains(&"features"), "{help}");
     for file in [
         bash.as_path(),
@@ -110,6 +145,66 @@ fn shells_complete_commands_and_options() {
         for command in &commands {
             assert!(text.contains(command), "{command} in {}", file.display());
         }
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// The long options that have a line of their own in a help text or manual page.
+fn options_in(text: &str) -> BTreeSet<&str> {
+    let names = text.lines().filter_map(|line| {
+        line.split_whitespace().take_while(|word| word.starts_with('-')).find(|word| word.starts_with("--"))
+    });
+    names.map(|name| name.trim_end_matches(',')).collect()
+}
+
+/// All long options that a text mentions, among them the other names of its own ones.
+fn mentioned_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.starts_with("--") && word.len() > 2).collect()
+}
+
+/// The manual has what the command line takes: each command, each option, and none that is not there.
+#[test]
+fn the_manual_has_every_command_and_option() {
+    let Some(dir) = install("manual", &[]) else { return };
+    let commands = commands(&dir.join("usr/local/sbin/orlop"));
+    let page = |command: &str| {
+        let mut text = fs::read_to_string(dir.join("usr/local").join(page_of(command))).unwrap();
+        for (escaped, plain) in [("\\-", "-"), ("\\fB", ""), ("\\fI", ""), ("\\fR", "")] {
+            text = text.replace(escaped, plain);
+        }
+        text
+    };
+    let all: BTreeSet<&str> = commands.values().flat_map(|help| options_in(help)).collect();
+    for (name, help) in &commands {
+        let page = page(name);
+        assert!(options_in(help).contains("--help"), "{name}: {help}");
+        assert_eq!(options_in(&page), options_in(help), "{name}");
+        for command in listed_in(help) {
+            let entry = format!("{} {command}(8)", name).replace(' ', "-");
+            assert!(page.lines().any(|line| line == entry), "{entry} in {name}");
+        }
+        // By another name an option may go on its own page.
+        let aliases: BTreeSet<&str> =
+            help.lines().filter(|line| line.contains("[alias")).flat_map(mentioned_in).collect();
+        let mentioned = mentioned_in(&page);
+        assert!(aliases.is_subset(&mentioned), "{name}: {aliases:?}");
+        for option in mentioned.difference(&aliases) {
+            assert!(all.contains(option), "{name} mentions {option}");
+        }
+    }
+    // The examples have options of the command that they are of.
+    let manual = page("orlop");
+    let examples: Vec<&str> = manual
+        .lines()
+        .skip_while(|line| *line != ".SH EXAMPLES")
+        .filter(|line| line.starts_with("orlop "))
+        .collect();
+    assert!(examples.len() > 5, "{examples:?}");
+    for example in examples {
+        let of = |(command, _): &(&String, &String)| example.starts_with(&format!("{command} "));
+        let (_, help) = commands.iter().rfind(of).unwrap();
+        assert!(mentioned_in(example).is_subset(&options_in(help)), "{example}");
     }
     fs::remove_dir_all(dir).unwrap();
 }

@@ -374,38 +374,6 @@ fn every_mount_option_that_features_names_is_taken() {
     assert_eq!(b.run().ok().stdout.trim(), options.len().to_string());
 }
 
-/// The manual page is written by hand: it must not fall behind.
-#[test]
-fn the_manual_names_every_command_and_option() {
-    const MANUAL: &str = include_str!("../../docs/orlop.8");
-    let options = |help: &str| -> Vec<String> {
-        let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
-        let long = lines.filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("--")));
-        long.map(|word| word.trim_end_matches([',', '.']).to_owned()).collect()
-    };
-    let help = |words: &[&str]| Bundle::new().cmd(words).ok().stdout;
-    let general = help(&["--help"]);
-    let commands = general.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands.map_while(|line| line.split_whitespace().next()).collect();
-    assert!(commands.contains(&"create") && commands.contains(&"features"), "{general}");
-    for option in options(&general) {
-        assert!(MANUAL.contains(&format!("Fl -{option}")), "--{option}");
-    }
-    for command in commands {
-        let sections: Vec<&str> = MANUAL
-            .split("\n.Ss ")
-            .filter(|section| section.split_whitespace().next() == Some(command))
-            .collect();
-        assert!(!sections.is_empty(), "{command}");
-        // run has the options of create, and create one of run's: their sections say so.
-        let text =
-            if command == "run" || command == "create" { MANUAL.to_owned() } else { sections.concat() };
-        for option in options(&help(&[command, "--help"])).iter().filter(|option| *option != "help") {
-            assert!(text.contains(&format!("Fl -{option}")), "{command} --{option}");
-        }
-    }
-}
-
 #[test]
 fn another_file_of_the_bundle_may_describe_it() {
     let b = Bundle::idle();

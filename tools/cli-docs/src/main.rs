@@ -1,7 +1,11 @@
-//! `completions DIR` writes `orlop.bash`, `_orlop` and `orlop.fish` into a directory.
+//! `cli-docs DIR` writes `orlop.bash`, `_orlop` and `orlop.fish` into a directory, and the manual: `orlop.8`, and a page for each
+//! command.
+
+mod manual;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use std::path::PathBuf;
 
 /// The runtime's command line, as it is.
 #[path = "../../../src"]
@@ -25,10 +29,11 @@ mod log {
 }
 
 fn main() -> std::io::Result<()> {
-    let dir = std::env::args_os().nth(1).ok_or_else(|| std::io::Error::other("usage: completions DIR"))?;
+    let dir = std::env::args_os().nth(1).ok_or_else(|| std::io::Error::other("usage: cli-docs DIR"))?;
+    let dir = PathBuf::from(dir);
     let mut command = orlop::cli::Cli::command();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "orlop", &dir)?;
     }
-    Ok(())
+    manual::write(&dir, orlop::cli::Cli::command())
 }
