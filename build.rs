@@ -1,4 +1,4 @@
-//! Where the program begins: before the C library, see `src/sys/seal.rs`.
+//! Where the program begins: before the C library, see `src/sys/entry.rs`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

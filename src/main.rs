@@ -41,7 +41,7 @@ const UNKNOWN_COMMAND: u8 = 3;
 sys::entry::entry!(run);
 
 fn run(args: &Arguments) -> u8 {
-    // Before anything else is opened: executing the sealed copy begins anew.
+    // Before anything else is opened: if it comes to executing a copy, all begins anew.
     if let Err(error) = seal_if_needed(args).doing(|| "protect the runtime's executable".into()) {
         return fail(&error, 1);
     }
@@ -157,8 +157,8 @@ fn usage(error: &clap::Error) -> u8 {
     }
 }
 
-/// Commands that enter a container do so as a sealed copy of this program (CVE-2019-5736). This is that copy as a rule: it was made when
-/// the program began.
+/// Commands that enter a container leave no way to this program's file (CVE-2019-5736): as a rule they have left it when they began,
+/// for memory of their own or a sealed copy.
 fn seal_if_needed(args: &Arguments) -> Result<()> {
     let Err(refused) = args.execute_sealed_copy() else { return Ok(()) };
     // Where the kernel executes no memfd (vm.memfd_noexec=2), a read-only mount of the file at least can't be written, and an ordinary

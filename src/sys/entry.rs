@@ -1,9 +1,97 @@
 //! The beginning of the process, in place of the one that Rust's standard library has. That one prepares for threads and for telling
 //! a stack overflow from other faults, which takes 14 system calls, and twice as many in a process that executes a copy of itself.
 
-use super::{CallError, Errno, Result, seal};
+use super::image::Image;
+use super::raw::Refused;
+use super::{CallError, Errno, Result, raw, seal};
 use std::ffi::c_char;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where the program begins, before the C library. The kernel has put the arguments on the stack.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn orlop_start() -> ! {
+    // rdx is for the C library, and pushed twice to keep the stack aligned.
+    std::arch::naked_asm!(
+        "push rdx",
+        "push rdx",
+        "lea rdi, [rsp + 16]",
+        "call {move_image}",
+        // The answer is in rax and rdx. The next instruction is that of the copy, if there is one.
+        "lea rcx, [rip + 2f]",
+        "add rcx, rax",
+        "jmp rcx",
+        "2:",
+        "lea rdi, [rsp + 16]",
+        "mov rsi, rax",
+        "call {settle}",
+        "pop rdx",
+        "pop rdx",
+        "jmp _start",
+        move_image = sym move_image,
+        settle = sym settle,
+    )
+}
+
+/// A copy of the program's image.
+#[cfg(target_arch = "x86_64")]
+#[repr(C)]
+struct Moved {
+    /// How far away it is; 0 is nowhere.
+    distance: usize,
+    /// A descriptor of the file that will be executed in place of the program's own.
+    exe: usize,
+}
+
+/// Copies the image of a program that is exposed to containers. Where that can't be, a copy of the program is executed, and if not
+/// even that, [`Arguments::execute_sealed_copy`] finds out once more and tells why.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn move_image(stack: *const usize) -> Moved {
+    const NOWHERE: Moved = Moved { distance: 0, exe: 0 };
+    // Without optimisation the simplest step is a call by way of a table; and what follows the name of the unit tests are no commands.
+    if cfg!(any(debug_assertions, test)) {
+        return NOWHERE;
+    }
+    // SAFETY: this is the stack that the process begins with.
+    unsafe {
+        let Arguments { argv, envp } = Arguments::on_stack(stack);
+        let Ok(Some(own)) = seal::exposed(argv) else { return NOWHERE };
+        let moved = Image::find(envp).zip(seal::memory(None).ok()).and_then(|(image, exe)| {
+            let allowed = matches!(image.set_exe(exe, argv, envp), Err(Refused { errno: Errno::EBUSY, .. }));
+            let distance = if allowed { image.copy(own).ok() } else { None };
+            if distance.is_none() {
+                raw::close(exe);
+            }
+            distance.map(|distance| Moved { distance, exe })
+        });
+        raw::close(own);
+        moved.unwrap_or_else(|| {
+            let _ = seal::execute_copy(argv, envp);
+            NOWHERE
+        })
+    }
+}
+
+/// Whether the program has been moved, and its file is not exposed any more.
+static MOVED: AtomicBool = AtomicBool::new(false);
+
+/// What remains to be done in the copy.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn settle(stack: *const usize, distance: usize, exe: usize) {
+    if distance == 0 {
+        return;
+    }
+    // SAFETY: this is the stack that the process begins with, and the code of the copy.
+    unsafe {
+        let Arguments { argv, envp } = Arguments::on_stack(stack);
+        let image = Image::find(envp).and_then(|image| image.leave(distance).ok());
+        let set = image.is_some_and(|image| image.set_exe(exe, argv, envp).is_ok());
+        MOVED.store(set, Ordering::Relaxed);
+    }
+    raw::close(exe);
+}
 
 /// Makes a function of [`Arguments`], which returns the exit code, the program's entry. What the standard library does besides and what
 /// this program counts on, [`prepare`] does when it is called.
@@ -47,11 +135,28 @@ impl Arguments {
         Arguments { argv, envp }
     }
 
-    /// See [`seal::execute_copy`].
+    /// Takes what the kernel has left on the stack.
+    ///
+    /// # Safety
+    ///
+    /// This is where a process begins with the number of its arguments, the arguments and a null pointer, the environment and another.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn on_stack(stack: *const usize) -> Self {
+        // SAFETY: as the caller has promised.
+        unsafe {
+            let argv = stack.add(1);
+            Arguments { argv: argv.cast(), envp: argv.add(*stack).add(1).cast() }
+        }
+    }
+
+    /// See [`seal::execute_copy`]. That is done here if the program could not be moved.
     pub fn execute_sealed_copy(&self) -> Result<()> {
+        if MOVED.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         // SAFETY: both vectors are as `new` was promised.
         let executed = unsafe { seal::execute_copy(self.argv, self.envp) };
-        executed.map_err(|seal::Refused { call, errno }| CallError { call: call.into(), errno })
+        executed.map_err(|Refused { call, errno }| CallError { call: call.into(), errno })
     }
 
     /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)`: the same command by the program that is the file of the descriptor. It returns only

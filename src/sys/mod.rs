@@ -16,6 +16,8 @@ pub mod cred;
 pub mod entry;
 pub mod eventfd;
 pub mod file;
+#[cfg(target_arch = "x86_64")]
+mod image;
 pub mod keyring;
 pub mod mount;
 pub mod net;
@@ -25,6 +27,7 @@ pub mod path;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
+mod raw;
 pub mod schedule;
 pub mod seal;
 pub mod seccomp;

@@ -244,6 +244,9 @@ fn the_executable_in_a_container_is_a_sealed_copy() {
     let b = Bundle::idle();
     b.create().ok();
     assert_sealed(b.pid());
+    // Nor does the process use a page of it.
+    let maps = fs::read_to_string(format!("/proc/{}/maps", b.pid())).unwrap();
+    assert!(maps.contains("[stack]") && !maps.contains(runtime().to_str().unwrap()), "{maps}");
     // Whoever has it open when the program has taken its place, and writes then, writes nothing either.
     let held = File::open(format!("/proc/{}/exe", b.pid())).unwrap();
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
@@ -281,6 +284,27 @@ fn the_container_cannot_write_the_executable_that_enters_it() {
         b.assert_nothing_left();
     }
     assert!(before == identity(&runtime()), "the runtime's file has changed");
+}
+
+/// An ordinary user may not exchange the executable of a process that goes on. He executes a copy.
+#[test]
+fn the_executable_of_an_ordinary_user_is_a_sealed_copy() {
+    requires!(Need::Root, Need::UserNamespace, Need::ExecutableMemfd);
+    let b = Bundle::idle().unprivileged();
+    b.create().ok();
+    assert_sealed(b.pid());
+    assert!(fs::read(format!("/proc/{}/exe", b.pid())).unwrap() == fs::read(runtime()).unwrap());
+}
+
+/// Nor may root where no memory that was written can be made executable.
+#[test]
+fn the_executable_is_a_sealed_copy_where_memory_is_not_executable() {
+    requires!(Need::Root, Need::ExecutableMemfd, Need::Program("python3"));
+    let deny = "import ctypes, os, sys; PR_SET_MDWE = 65; ctypes.CDLL(None).prctl(PR_SET_MDWE, 1, 0, 0, 0) and sys.exit(1); \
+                os.execvp(sys.argv[1], sys.argv[1:])";
+    let b = Bundle::idle().prelude(&format!("set -- python3 -c '{deny}' \"$@\""));
+    b.create().ok();
+    assert_sealed(b.pid());
 }
 
 /// Where the kernel executes no memfd, root makes the executable read-only by a mount, and to an ordinary user it is so anyway.
