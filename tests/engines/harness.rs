@@ -5,6 +5,8 @@ mod commands;
 pub mod container;
 mod docs;
 mod image;
+#[path = "../integration/harness/inherited.rs"]
+mod inherited;
 #[path = "../integration/harness/mountinfo.rs"]
 mod mountinfo;
 mod need;

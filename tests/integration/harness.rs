@@ -8,6 +8,7 @@ mod bundle;
 mod cgroups;
 mod commands;
 mod host;
+mod inherited;
 mod leftovers;
 mod loop_device;
 mod mountinfo;

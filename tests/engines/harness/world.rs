@@ -38,6 +38,7 @@ echo 0 >$root/cgroup.procs; done; eval "$1""#;
 impl World {
     /// A world with the images `bb` and `pause` as `/images/*.tar`.
     pub fn new(name: &str) -> Self {
+        super::inherited::pass_nothing_on();
         let cgroup = format!("oe-{name}-{}", std::process::id());
         let temp = std::env::var_os("TMPDIR").map_or(PathBuf::from("/var/tmp"), PathBuf::from);
         let dir = temp.join(&cgroup);
@@ -61,6 +62,7 @@ impl World {
         static PREPARED: Once = Once::new();
         let world = World { dir: "/".into(), init: 1, cgroup: String::new(), entry: Entry::Machine };
         PREPARED.call_once(|| {
+            super::inherited::pass_nothing_on();
             fs::create_dir_all("/io").unwrap();
             fs::create_dir_all("/var/tmp/images").unwrap();
             fs::copy(runtime(), "/usr/local/sbin/orlop").unwrap();

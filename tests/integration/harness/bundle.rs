@@ -62,6 +62,7 @@ impl Bundle {
     /// and `/dev/pts`, a usual set of capabilities, and a cgroup of its own.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        super::inherited::pass_nothing_on();
         let id = format!("ot-{}-{:04}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let temp = std::env::var_os("TMPDIR").map_or(PathBuf::from("/var/tmp"), PathBuf::from);
         let base = temp.join(&id);
