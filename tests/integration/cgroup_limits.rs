@@ -1,7 +1,7 @@
 //! Every field of `linux.resources`, read back from the kernel's file, in whichever version of cgroups the host has
 //! the controller.
 
-use crate::harness::{Bundle, LoopDevice, Need, View, hierarchies, place_of, requires};
+use crate::harness::{Bundle, LoopDevice, Need, Setting, View, hierarchies, place_of, requires};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -206,22 +206,22 @@ fn weight_of_one_block_device() {
     let weight = json!([{"major": device.major, "minor": device.minor, "weight": 300}]);
     let resources = json!({"blockIO": {"weightDevice": weight}});
     if has_file(&files, "blkio", "blkio.bfq.weight_device", "io.bfq.weight") {
-        let scheduler = format!("/sys/dev/block/{number}/queue/scheduler");
-        let before = fs::read_to_string(&scheduler).unwrap();
-        fs::write(&scheduler, "none").unwrap();
+        let path = format!("/sys/dev/block/{number}/queue/scheduler");
+        let before = fs::read_to_string(&path).unwrap();
+        // The device's number goes to others, with the scheduler.
+        let scheduler = Setting::new(path, before.split(['[', ']']).nth(1).unwrap());
+        scheduler.write("none");
         let b = Bundle::new().set("/linux/resources", resources.clone());
         b.create().fails(1, &["linux.resources.blockIO.weightDevice[0]", "scheduled by BFQ"]).one_line();
         b.assert_nothing_left();
-        fs::write(&scheduler, "bfq").unwrap();
+        scheduler.write("bfq");
         let line = format!("{number} 300");
         expect("blkio", &resources, &[("blkio.bfq.weight_device", &line)], &[("io.bfq.weight", &line)]);
-        // The device's number goes to others, with the scheduler.
-        fs::write(&scheduler, before.split(['[', ']']).nth(1).unwrap()).unwrap();
     } else if has_file(&files, "blkio", "io.weight", "io.weight") {
-        let qos = place_of("blkio", View::V2).unwrap().path.join("io.cost.qos");
-        fs::write(&qos, format!("{number} enable=1")).unwrap();
+        let path = place_of("blkio", View::V2).unwrap().path.join("io.cost.qos");
+        let qos = Setting::new(path, format!("{number} enable=0"));
+        qos.write(&format!("{number} enable=1"));
         expect("blkio", &resources, &[], &[("io.weight", &format!("{number} 2930"))]);
-        fs::write(&qos, format!("{number} enable=0")).unwrap();
     }
 }
 

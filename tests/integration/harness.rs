@@ -15,6 +15,7 @@ mod mountinfo;
 mod output;
 mod rootfs;
 mod running;
+mod setting;
 mod terminal;
 mod tty;
 
@@ -28,6 +29,7 @@ pub use mountinfo::{MountEntry, mounts};
 pub use output::Output;
 pub use rootfs::copy_program;
 pub use running::{Running, wait_until};
+pub use setting::Setting;
 pub use terminal::{Terminal, wait_readable};
 pub use tty::ConsoleSocket;
 
