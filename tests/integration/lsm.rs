@@ -216,9 +216,16 @@ fn a_label_that_the_policy_does_not_have_is_named() {
 fn the_session_keyring_has_the_programs_label() {
     requires!(Need::ContainerLabels, Need::Keyrings);
     // The policy shows a process the keys of its own label only, which other tests' containers have as well.
+    let other = Bundle::idle().up();
+    let count = |b: Bundle, id: &str| {
+        let script = format!("grep -c '_ses.{id}:' /proc/keys; :");
+        b.args(["sh", "-c", &script]).run().ok().stdout
+    };
     let b = labelled(Bundle::new());
-    let keys = format!("grep -c '_ses.{}:' /proc/keys", b.id);
-    assert_eq!(b.args(["sh", "-c", &keys]).run().ok().lines(), ["1"]);
+    let own = b.id.clone();
+    assert_eq!(count(b, &own), "1\n");
+    assert_eq!(count(labelled(Bundle::new()), &other.id), "0\n");
+    assert_eq!(count(Bundle::new(), &other.id), "1\n", "it is there");
 }
 
 #[test]
