@@ -25,7 +25,8 @@ fn the_shim_is_killed() {
     let c = Container::up("shimless", "");
     world().sh(&format!("pkill -9 -f '[c]ontainerd-shim.*-id {}'", c.id)).ok();
     wait_until("dockerd has seen it", || c.inspect(".State.Status") == "exited");
-    // containerd takes the dead shim's folder away a little later.
+    // containerd takes the dead shim's folder away a little later. Where the machine is so slow that it gives up, after
+    // 5 s, dockerd refuses every start with "file exists", with runc, too.
     wait_until("it starts again", || c.cmd("start", "").status.success());
     c.remove();
 }
