@@ -249,7 +249,7 @@ fn report(start: BorrowedFd, error: Error) -> ! {
     process::exit_now(1)
 }
 
-/// Sleeps until `start` comes. Whoever only looks whether somebody listens here goes away again without a word.
+/// Sleeps until `start` comes. One that is killed may go away again without a word.
 fn await_start(listener: BorrowedFd) -> Result<OwnedFd> {
     loop {
         let connection = socket::accept(listener)?;

@@ -1,7 +1,7 @@
 //! Tells a created container's init to go on into its program.
 //!
-//! Init listens on a socket in the state directory. Whether somebody listens there is also what tells a created container from a
-//! running one: the execve closes the socket.
+//! Init listens on a socket in the state directory. Whether somebody holds that is also what tells a created container from a running
+//! one: the execve closes the socket.
 
 use crate::error::{Error, Result};
 use crate::sys::file::{self, Interest};
@@ -25,11 +25,7 @@ pub fn listen(state_dir: BorrowedFd) -> Result<OwnedFd> {
 
 /// Whether init still waits to be started.
 pub fn is_waiting(state_dir: BorrowedFd) -> Result<bool> {
-    match connect(state_dir) {
-        // EAGAIN: more than it takes at once have come to look, while it is frozen.
-        Err(CallError { errno: Errno::EAGAIN, .. }) => Ok(true),
-        other => Ok(other?.is_some()),
-    }
+    Ok(socket::is_held_at(state_dir, SOCKET)?)
 }
 
 /// A connection to init, if it still waits to be started.

@@ -100,6 +100,18 @@ pub fn connect_at(dir: BorrowedFd, name: &str) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether a process holds the socket with the file `name` in a directory. It does not learn that it was asked for: a socket of another
+/// kind can't connect to it, and is told so before anybody is woken (`EPROTOTYPE`,
+/// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)).
+pub fn is_held_at(dir: BorrowedFd, name: &str) -> Result<bool> {
+    let socket = new_socket(rx::SocketType::DGRAM, rx::SocketFlags::empty())?;
+    match rx::connect(&socket, &address(dir, name)?) {
+        Err(rustix::io::Errno::PROTOTYPE) => Ok(true),
+        Ok(()) | Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).called(|| format!("connect({:?})", entry(dir, name))),
+    }
+}
+
 /// `accept4(socket, SOCK_CLOEXEC)`: waits for the next connection.
 pub fn accept(socket: BorrowedFd) -> Result<OwnedFd> {
     retry(|| rx::accept_with(socket, rx::SocketFlags::CLOEXEC))
