@@ -182,7 +182,9 @@ fn statistics_make_under_1_5_times_the_calls_of_reading_their_files() {
 
 /// Of the runtime and its init together, up to the end of an attached `run`, which its last hook reads.
 #[test]
-fn run_takes_at_most_360_page_faults() {
+fn run_takes_at_most_300_page_faults() {
+    // Without them it is as many more as one of them has pages.
+    requires!(Need::HugePages);
     if no_release_build() {
         return;
     }
@@ -194,7 +196,7 @@ fn run_takes_at_most_360_page_faults() {
     let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     // minflt and cminflt, fields 10 and 11 of proc_pid_stat(5).
     let faults: u64 = fields[7..9].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    assert!(faults <= 360, "{faults} page faults");
+    assert!(faults <= 300, "{faults} page faults");
 }
 
 /// The most that the process of an attached `run` has had in memory, read when it is about to end.
