@@ -152,10 +152,11 @@ impl Image {
         let (args, env, heap) =
             unsafe { (strings(argv), strings(envp), call("brk(0)", libc::SYS_brk, [0])?) };
         let env = if env[0] == 0 { [args[1]; 2] } else { env };
-        let [code, data] = [self.base, self.base + self.fixed];
         let map = Map {
-            code: [code, data],
-            data: [data, self.base + self.end],
+            code: [self.base, self.base + self.fixed],
+            // The heap has to lie behind the data: of this call's limits up to Linux 5.14, and of those of brk(2) where the heap's place
+            // is not random. Nothing else is made of it.
+            data: [heap - PAGE; 2],
             heap: [heap, heap],
             stack: argv.addr(),
             args,
