@@ -11,7 +11,17 @@ use std::process::{Command, Stdio};
 
 /// Kinds of work, and what a function on the stack of a sample is called that tells of it.
 const KINDS: [(&str, &[&str]); 11] = [
-    ("copy of the executable", &["do_sendfile", "copy_file_range", "memfd_create"]),
+    (
+        "copy of the executable",
+        &[
+            "do_sendfile",
+            "copy_file_range",
+            "memfd_create",
+            "__x64_sys_pread64",
+            "faultin_page_range",
+            "prctl_set_mm",
+        ],
+    ),
     ("new namespaces", &["copy_namespaces", "create_new_namespaces", "setns"]),
     ("rest of clone", &["kernel_clone"]),
     ("cgroups", &["cgroup", "kernfs_iop_mkdir", "kernfs_iop_rmdir", "kernfs_fop_write_iter"]),
