@@ -1,9 +1,10 @@
 //! The beginning of the process, in place of the one that Rust's standard library has. That one prepares for threads and for telling
-//! a stack overflow from other faults, which takes 14 system calls, and twice as many in a process that executes a copy of itself.
+//! a stack overflow from other faults, which takes 14 system calls.
 
-use super::image::Image;
 use super::raw::Refused;
-use super::{CallError, Errno, Result, raw, seal};
+use super::{CallError, Errno, Result, seal};
+#[cfg(target_arch = "x86_64")]
+use super::{image::Image, raw::close};
 use std::ffi::c_char;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,11 +63,11 @@ unsafe extern "C" fn move_image(stack: *const usize) -> Moved {
             let allowed = matches!(image.set_exe(exe, argv, envp), Err(Refused { errno: Errno::EBUSY, .. }));
             let distance = if allowed { image.copy(own).ok() } else { None };
             if distance.is_none() {
-                raw::close(exe);
+                close(exe);
             }
             distance.map(|distance| Moved { distance, exe })
         });
-        raw::close(own);
+        close(own);
         moved.unwrap_or_else(|| {
             let _ = seal::execute_copy(argv, envp);
             NOWHERE
@@ -90,7 +91,7 @@ unsafe extern "C" fn settle(stack: *const usize, distance: usize, exe: usize) {
         let set = image.is_some_and(|image| image.set_exe(exe, argv, envp).is_ok());
         MOVED.store(set, Ordering::Relaxed);
     }
-    raw::close(exe);
+    close(exe);
 }
 
 /// Makes a function of [`Arguments`], which returns the exit code, the program's entry. What the standard library does besides and what

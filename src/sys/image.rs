@@ -22,8 +22,6 @@ pub struct Image {
     fixed: usize,
     /// Where all ends.
     end: usize,
-    /// Where the tables for unwinding begin, which are the last of their segment.
-    unwinding: usize,
     headers: &'static [Elf64_Phdr],
     /// The entry of the auxiliary vector with the address of the headers, by which the C library finds them.
     told: *mut usize,
@@ -59,13 +57,12 @@ impl Image {
         }
         // SAFETY: the kernel says that they are there. They are part of the image, and not used when that is gone.
         let headers = unsafe { std::slice::from_raw_parts(*told as *const Elf64_Phdr, count) };
-        let mut image = Image { base: 0, fixed: 0, end: 0, unwinding: 0, headers, told };
+        let mut image = Image { base: 0, fixed: 0, end: 0, headers, told };
         for header in headers {
             let start = size(header.p_vaddr);
             match header.p_type {
                 // SAFETY: as above.
                 libc::PT_PHDR => image.base = unsafe { *told }.checked_sub(start)?,
-                libc::PT_GNU_EH_FRAME => image.unwinding = start,
                 libc::PT_LOAD => {
                     if header.p_flags & libc::PF_W == 0 {
                         image.fixed = start.checked_add(size(header.p_memsz))?.next_multiple_of(PAGE);
@@ -76,7 +73,7 @@ impl Image {
             }
         }
         // A program that depends on its place begins at 0, by its headers.
-        (image.base != 0 && image.unwinding != 0).then_some(image)
+        (image.base != 0).then_some(image)
     }
 
     /// Copies the file to new memory, as the kernel had laid it out. What is returned is how far away that is.
@@ -88,20 +85,17 @@ impl Image {
         let free = unsafe { call("mmap(memory for the program)", libc::SYS_mmap, new) }?;
         // What is not written ends where a huge page does, and is in such pages but for its beginning.
         let base = (free + self.fixed).next_multiple_of(HUGE) - self.fixed;
-        let (small, fixed, end) = (base + self.fixed % HUGE, base + self.fixed, base + self.end);
+        let (huge, fixed, end) = (base + self.fixed % HUGE, base + self.fixed, base + self.end);
         // Where the kernel has no huge page or does not know this, it takes longer, and nothing else.
         let advise = |from: usize, to: usize, advice| {
             // SAFETY: this is the new memory, which nothing uses yet.
             let _ = unsafe { call("madvise", libc::SYS_madvise, [from, to - from, flags(advice)]) };
         };
-        advise(small, fixed, libc::MADV_HUGEPAGE);
-        // Nothing unwinds here, as a panic aborts, so that the tables for it need not be copied.
-        advise(base, small.min(base + self.unwinding), libc::MADV_POPULATE_WRITE);
-        advise(small, end, libc::MADV_POPULATE_WRITE);
+        advise(huge, fixed, libc::MADV_HUGEPAGE);
+        advise(base, end, libc::MADV_POPULATE_WRITE);
         for header in self.headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
             let [start, mut from, length] = [header.p_vaddr, header.p_offset, header.p_filesz].map(size);
-            let tables = self.unwinding.checked_sub(start).unwrap_or(length);
-            let (mut at, end) = (base + start, base + start + length.min(tables));
+            let (mut at, end) = (base + start, base + start + length);
             while at < end {
                 // SAFETY: as above.
                 match unsafe { call("pread(the program)", libc::SYS_pread64, [file, at, end - at, from]) }? {
