@@ -7,8 +7,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/sys/sections.ld");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
-    // Where the program begins: before the C library, see src/sys/entry.rs.
-    if is("CARGO_CFG_TARGET_ARCH", "x86_64") {
+    // Where the program begins: before the C library, see src/sys/entry.rs. Without optimisation its simplest steps are calls that only
+    // the C library makes possible.
+    if is("CARGO_CFG_TARGET_ARCH", "x86_64") && !is("OPT_LEVEL", "0") {
         link_arg("--entry=orlop_start");
     }
     // What is not in the program is not moved at its beginning, see src/sys/image.rs.

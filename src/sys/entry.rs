@@ -59,13 +59,14 @@ unsafe extern "C" fn move_image(stack: *const usize) -> Moved {
     unsafe {
         let Arguments { argv, envp } = Arguments::on_stack(stack);
         let Ok(Some(own)) = seal::exposed(argv) else { return NOWHERE };
-        let moved = Image::find(envp).zip(seal::memory(None).ok()).and_then(|(image, exe)| {
-            let allowed = matches!(image.set_exe(exe, argv, envp), Err(Refused { errno: Errno::EBUSY, .. }));
-            let distance = if allowed { image.copy(own).ok() } else { None };
+        let image = Image::find(envp).filter(|image| image.may_be_left(argv, envp));
+        let moved = image.and_then(|image| {
+            let exe = seal::memory(None).ok()?;
+            let distance = image.copy(own).ok();
             if distance.is_none() {
                 close(exe);
             }
-            distance.map(|distance| Moved { distance, exe })
+            Some(Moved { distance: distance?, exe })
         });
         close(own);
         moved.unwrap_or_else(|| {

@@ -15,6 +15,9 @@ use std::ffi::c_char;
 const HUGE: usize = 2 << 20;
 const PAGE: usize = 4096;
 
+/// No descriptor has this number: `-1` would mean that nothing is asked for.
+const NO_DESCRIPTOR: usize = i32::MAX.cast_unsigned() as usize;
+
 /// Where the program is in memory. Offsets are from its beginning.
 pub struct Image {
     base: usize,
@@ -28,7 +31,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Finds it by the auxiliary vector, unless it can't be moved.
+    /// Finds it by the auxiliary vector, if it can be moved: it does not depend on its place, no other program has prepared it, nobody
+    /// has given it rights by the file, and what is written comes last in it.
     /// [getauxval(3)](https://man7.org/linux/man-pages/man3/getauxval.3.html),
     /// [elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)
     ///
@@ -36,7 +40,7 @@ impl Image {
     ///
     /// `envp` is what the process has just begun with.
     pub unsafe fn find(envp: *const *const c_char) -> Option<Image> {
-        let (mut at, mut told, mut count) = (envp, std::ptr::null_mut(), 0);
+        let (mut at, mut told, mut count, mut secure) = (envp, std::ptr::null_mut(), 0, 0);
         // SAFETY: the environment ends with a null pointer, and the auxiliary vector, which comes next, with an entry of type 0.
         unsafe {
             while !(*at).is_null() {
@@ -47,12 +51,13 @@ impl Image {
                 match (*entry)[0] as u64 {
                     libc::AT_PHDR => told = &raw mut (*entry)[1],
                     libc::AT_PHNUM => count = (*entry)[1],
+                    libc::AT_SECURE => secure = (*entry)[1],
                     _ => {}
                 }
                 entry = entry.add(1);
             }
         }
-        if told.is_null() {
+        if told.is_null() || secure != 0 {
             return None;
         }
         // SAFETY: the kernel says that they are there. They are part of the image, and not used when that is gone.
@@ -60,20 +65,30 @@ impl Image {
         let mut image = Image { base: 0, fixed: 0, end: 0, headers, told };
         for header in headers {
             let start = size(header.p_vaddr);
+            let end = start.checked_add(size(header.p_memsz))?.next_multiple_of(PAGE);
             match header.p_type {
                 // SAFETY: as above.
                 libc::PT_PHDR => image.base = unsafe { *told }.checked_sub(start)?,
-                libc::PT_LOAD => {
-                    if header.p_flags & libc::PF_W == 0 {
-                        image.fixed = start.checked_add(size(header.p_memsz))?.next_multiple_of(PAGE);
-                    }
-                    image.end = start.checked_add(size(header.p_memsz))?.next_multiple_of(PAGE);
-                }
+                libc::PT_INTERP => return None,
+                libc::PT_LOAD if header.p_flags & libc::PF_W != 0 => image.end = end,
+                libc::PT_LOAD if image.end != 0 => return None,
+                libc::PT_LOAD => image.fixed = end,
                 _ => {}
             }
         }
-        // A program that depends on its place begins at 0, by its headers.
-        (image.base != 0).then_some(image)
+        // The headers of a program that depends on its place say that it begins at 0.
+        (image.base != 0 && image.end != 0).then_some(image)
+    }
+
+    /// Whether the process may have another executable. The call is refused for want of a descriptor, after all that can be against it.
+    ///
+    /// # Safety
+    ///
+    /// As of [`Image::set_exe`].
+    pub unsafe fn may_be_left(&self, argv: *const *const c_char, envp: *const *const c_char) -> bool {
+        // SAFETY: as the caller has promised.
+        let refused = unsafe { self.set_exe(NO_DESCRIPTOR, argv, envp) };
+        matches!(refused, Err(Refused { errno: Errno::EBADF, .. }))
     }
 
     /// Copies the file to new memory, as the kernel had laid it out. What is returned is how far away that is.
@@ -127,9 +142,8 @@ impl Image {
         Ok(self)
     }
 
-    /// Makes a file the one that the process executes: `prctl(PR_SET_MM, PR_SET_MM_MAP)`, of `CONFIG_CHECKPOINT_RESTORE`. As long as the
-    /// other one is mapped the answer is `EBUSY`, if there is nothing else against it: without `CAP_CHECKPOINT_RESTORE` over the user
-    /// namespace it is `EPERM`.
+    /// Makes a file the one that the process executes: `prctl(PR_SET_MM, PR_SET_MM_MAP)`, of `CONFIG_CHECKPOINT_RESTORE`. It is `EPERM`
+    /// without `CAP_CHECKPOINT_RESTORE` over the user namespace, and `EBUSY` as long as the other one is mapped.
     /// [PR_SET_MM(2const)](https://man7.org/linux/man-pages/man2/PR_SET_MM.2const.html)
     ///
     /// # Safety

@@ -87,7 +87,7 @@ unsafe fn beginning(text: *const c_char) -> u64 {
 const ALL_SEALS: usize =
     flags(libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE);
 
-/// Whether a file is a fully sealed memfd. No other file has seals, and to ask for them is an error.
+/// Whether a file is a fully sealed memfd. Where a file can have no seals, to ask for them is an error.
 fn is_sealed(file: usize) -> Result<bool> {
     // SAFETY: no address is handed over.
     match unsafe { call("fcntl(F_GET_SEALS)", libc::SYS_fcntl, [file, flags(libc::F_GET_SEALS)]) } {

@@ -28,8 +28,10 @@ pub enum Need {
     Keyrings,
     /// A kernel that executes memfds: `vm.memfd_noexec` below 2.
     ExecutableMemfd,
-    /// Huge pages for whoever asks for them.
-    HugePages,
+    /// Memory that can't be made executable, for a process that wants it so: Linux 6.3.
+    DeniedExecutableMemory,
+    /// `RUNTIME`, as cargo's own build is neither optimised nor stripped.
+    InstalledExecutable,
     /// A program of the host.
     Program(&'static str),
     /// A file of the host.
@@ -58,8 +60,9 @@ impl Need {
                     && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
             }
             Need::TimeNamespace => Path::new("/proc/self/ns/time").exists(),
-            Need::HugePages => std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-                .is_ok_and(|modes| !modes.contains("[never]")),
+            // SAFETY: takes numbers, and tells of this process.
+            Need::DeniedExecutableMemory => unsafe { libc::prctl(libc::PR_GET_MDWE, 0, 0, 0, 0) >= 0 },
+            Need::InstalledExecutable => std::env::var_os("RUNTIME").is_some(),
             Need::ExecutableMemfd => !says("/proc/sys/vm/memfd_noexec", "2"),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
             Need::RealTime => real_time(),
@@ -122,7 +125,8 @@ impl std::fmt::Display for Need {
             Need::RealTime => write!(f, "real-time scheduling in the caller's cgroup"),
             Need::RaisedLimits => write!(f, "the right to raise limits (CAP_SYS_RESOURCE)"),
             Need::Keyrings => write!(f, "kernel keyrings (CONFIG_KEYS)"),
-            Need::HugePages => write!(f, "transparent huge pages"),
+            Need::DeniedExecutableMemory => write!(f, "PR_SET_MDWE"),
+            Need::InstalledExecutable => write!(f, "RUNTIME, the executable that is installed"),
             Need::ExecutableMemfd => write!(f, "memfds that can be executed (vm.memfd_noexec)"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::File(path) => write!(f, "{path}"),
