@@ -14,7 +14,7 @@ pub struct Create {
     pub config: PathBuf,
     /// Unix socket that takes the master of the container's terminal.
     ///
-    /// Needed if and only if `process.terminal` is true and nobody waits for the container.
+    /// Needed if and only if `process.terminal` is true and this is not an attached `run`.
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// Unix socket that takes a pidfd of the container's first process.
@@ -27,7 +27,7 @@ pub struct Create {
     pub pid_file: Option<PathBuf>,
     /// Enter the root file system by chroot instead of pivot_root, for a host that runs from an initramfs.
     ///
-    /// The container's root is laid over the host's, where pivot_root(2) is not possible. This is less safe.
+    /// The container's root is laid over the host's then. This is less safe, and meant for hosts where pivot_root(2) is not possible.
     #[arg(long)]
     pub no_pivot: bool,
     /// Keep the caller's session keyring.

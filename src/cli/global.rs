@@ -29,7 +29,7 @@ pub struct Global {
     pub debug: bool,
     /// Have cgroups made by systemd.
     ///
-    /// The same as `--cgroup-manager systemd`.
+    /// The same as `--cgroup-manager systemd`. `linux.cgroupsPath` is slice:prefix:name then.
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Who makes cgroups.

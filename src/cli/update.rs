@@ -52,7 +52,7 @@ pub struct Update {
     /// 1 to run only when nobody else wants the CPU, 0 for the normal course.
     #[arg(long, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// Memory that is left to the container when it gets scarce, in bytes or with a unit.
+    /// Memory that is left to the container when it gets scarce, in bytes or with a unit; -1 for no limit.
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub memory_reservation: Option<i64>,
     /// Limit of memory and swap together, in bytes or with a unit; -1 for no limit.

@@ -33,6 +33,8 @@ fn write_commands(dir: &Path, above: &Command) -> Result<()> {
 fn write_page(dir: &Path, command: &Command, description: &str, sections: &str) -> Result<()> {
     let about = command.get_long_about().or(command.get_about()).map(sentence).unwrap_or_default();
     let full = command.clone().long_about(about).mut_args(in_full);
+    let usage = full.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").replace('-', "\\-");
     let man =
         Man::new(full.subcommand_help_heading("COMMANDS").subcommand_value_name("COMMAND")).section("8");
     let file = man.get_filename();
@@ -40,7 +42,8 @@ fn write_page(dir: &Path, command: &Command, description: &str, sections: &str) 
     // Man's own title would take the source for the date if there is none. A date would differ from build to build.
     writeln!(page, ".TH {} 8 \"\" orlop", file.trim_end_matches(".8").to_uppercase())?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    // Man's own has every option, without its value, and no dots after what may be repeated.
+    writeln!(page, ".SH SYNOPSIS\n{usage}")?;
     man.render_description_section(&mut page)?;
     page.write_all(description.as_bytes())?;
     man.render_options_section(&mut page)?;
