@@ -86,8 +86,7 @@ fn calls_of(b: &Bundle, args: &[&str]) -> Calls {
 /// Both processes, init up to where it waits for `start`.
 #[test]
 fn create_makes_at_most_400_calls_and_one_process() {
-    requires!(Need::InstalledExecutable);
-    requires!(Need::Program("strace"));
+    requires!(Need::InstalledExecutable, Need::Program("strace"));
     if in_a_view() {
         return;
     }
