@@ -79,7 +79,6 @@ fn main() -> Result<()> {
     // Containers that a runtime has left running are this process's children then, and are reaped by it.
     nix::sys::prctl::set_child_subreaper(true)?;
 
-    touch_memory()?;
     let scratch = bundle::Scratch::new(&options.workload, options.view)?;
     let runtimes = runtimes::find(&options, &scratch)?;
     let bench = Bench { quick: options.quick, only: options.only.clone(), runtimes, scratch };
@@ -94,18 +93,6 @@ fn main() -> Result<()> {
         Some(dir) => report.write(&dir),
         None => Ok(()),
     }
-}
-
-/// Has the host give memory for 1,000 containers to this machine, if it is a virtual one: it does so when a page is first touched, at
-/// many times the price of the page, which whoever needs more than all before would pay for those after it.
-fn touch_memory() -> Result<()> {
-    const MOST: usize = 6 << 30;
-    let info = std::fs::read_to_string("/proc/meminfo")?;
-    let available = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kilobytes = available.and_then(|text| text.split_whitespace().next()?.parse::<usize>().ok());
-    let bytes = kilobytes.context("read MemAvailable")? * 1024 / 2;
-    std::hint::black_box(vec![1u8; bytes.min(MOST)]);
-    Ok(())
 }
 
 /// What every measure needs.

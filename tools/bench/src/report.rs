@@ -91,9 +91,10 @@ impl Report {
         let kernel = said(Command::new("uname").arg("-r"));
         let date = said(Command::new("date").args(["-u", "+%F"]));
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        let quick = if bench.quick { " It was a quick one, with few turns." } else { "" };
         let mut heading = format!(
             "# Speed, cgroup {}\n\nWritten by `make bench` on {date}, kernel {kernel}, {processors} processors. Medians, with the \
-             quartiles in brackets; all took turns in one run.\n\n",
+             quartiles in brackets; all took turns in one run.{quick}\n\n",
             view.name()
         );
         for runtime in &bench.runtimes {
