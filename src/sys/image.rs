@@ -2,7 +2,7 @@
 //! with the host, which kernel bugs of the Dirty Pipe kind can write; and as nothing holds the file any more, another one can take its
 //! place as `/proc/PID/exe`.
 //!
-//! To execute a copy instead takes twice as long, 2.2 ms to 1.1 from the beginning to an error in the arguments: the program begins
+//! To execute a copy instead takes more than twice as long, 2.2 ms to 0.9 from the beginning to an error in the arguments: the program begins
 //! twice then, and each page of the copy has its price. Here most of them are one huge page, which the kernel finds, fills and
 //! shows to a child at the price of a small one.
 
