@@ -100,7 +100,11 @@ fn watch() {
 
 /// Runs a command to its end and returns what it printed.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("run {command:?}"))?;
+    let watched = Watched::new(child.id());
+    let output = child.wait_with_output().with_context(|| format!("run {command:?}"))?;
+    drop(watched);
     if !output.status.success() {
         bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -113,6 +117,31 @@ pub fn reap() {
         if status == WaitStatus::StillAlive {
             break;
         }
+    }
+}
+
+/// The children of this process, and those that were left to it.
+fn children() -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists: String =
+        tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok()).collect();
+    lists.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Waits until the last child has ended.
+pub fn wait_for_children() {
+    let _watched: Vec<_> = children().into_iter().map(Watched::new).collect();
+    while waitpid(None, None).is_ok() {}
+}
+
+/// Kills all children.
+pub fn end_children() {
+    while let children @ [_, ..] = &children()[..] {
+        for pid in children {
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+        // What they leave comes to this process.
+        wait_for_children();
     }
 }
 

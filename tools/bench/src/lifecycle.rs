@@ -2,7 +2,7 @@
 
 use crate::Bench;
 use crate::bundle::Bundle;
-use crate::command::{Cost, cost, quiet, reap, wait_until};
+use crate::command::{Cost, cost, end_children, quiet, reap, wait_for_children, wait_until};
 use crate::report::{Row, Table};
 use crate::runtimes::Runtime;
 use anyhow::Result;
@@ -70,11 +70,18 @@ fn rows(name: &str, costs: &[Vec<Cost>]) -> [Row; 3] {
 }
 
 fn life(runtime: &Runtime, bundle: &Bundle) -> Result<()> {
-    quiet(&mut runtime.create(bundle))?;
-    quiet(&mut runtime.command(&["start", &bundle.id]))?;
-    // The container's init was left to this process, so its end is waited for as an engine's monitor does.
-    while waitpid(None, None).is_ok() {}
-    quiet(&mut runtime.command(&["delete", &bundle.id]))
+    let lived = || {
+        quiet(&mut runtime.create(bundle))?;
+        quiet(&mut runtime.command(&["start", &bundle.id]))?;
+        // The container's init was left to this process, so its end is waited for as an engine's monitor does.
+        wait_for_children();
+        quiet(&mut runtime.command(&["delete", &bundle.id]))
+    };
+    lived().inspect_err(|_| {
+        // What is left of it would be waited for by the next one.
+        let _ = quiet(&mut runtime.command(&["delete", "--force", &bundle.id]));
+        end_children();
+    })
 }
 
 fn exec(bench: &Bench) -> Result<Vec<Row>> {
