@@ -12,8 +12,8 @@ use std::sync::Mutex;
 const NEED: Need = Need::Machine;
 
 /// Who runs Podman, and who manages its cgroups. Commands have the options that say so.
-struct Podman {
-    world: World,
+pub struct Podman {
+    pub world: World,
     manager: &'static str,
     systemctl: &'static str,
 }
@@ -21,21 +21,26 @@ struct Podman {
 impl Podman {
     /// As root; the manager is systemd or cgroupfs.
     fn root(manager: &'static str) -> Self {
-        Self::new(World::machine(), manager, "systemctl")
+        Self::new(true, manager)
     }
 
     /// As an ordinary user in a session with a delegated cgroup.
     fn user(manager: &'static str) -> Self {
-        Self::new(World::user(), manager, "systemctl --user")
+        Self::new(false, manager)
     }
 
-    fn new(world: World, manager: &'static str, systemctl: &'static str) -> Self {
+    /// As root or as an ordinary user.
+    pub fn new(root: bool, manager: &'static str) -> Self {
+        let (world, systemctl) = match root {
+            true => (World::machine(), "systemctl"),
+            false => (World::user(), "systemctl --user"),
+        };
         static READY: Mutex<Vec<&str>> = Mutex::new(Vec::new());
         let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if ready.is_empty() {
             World::machine().configure("Podman");
             let text = "[containers]\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n\
-                        infra_image = \"localhost/pause:1\"\n";
+                        cgroup_manager = \"systemd\"\ninfra_image = \"localhost/pause:1\"\n";
             world.write("/etc/containers/containers.conf.d/test.conf", text);
         }
         let podman = Podman { world, manager, systemctl };

@@ -1,4 +1,5 @@
-//! Podman with the cgroupfs manager.
+//! Podman: with the cgroupfs manager in a world of its own, and with systemd's on the test machine, where it may be an ordinary user's,
+//! too (`ROOTLESS=1`).
 
 mod build;
 mod limits;
@@ -9,14 +10,31 @@ mod storm;
 
 use crate::harness::container::{self, Engine};
 use crate::harness::{Need, Output, World, requires, wait_until};
+use crate::machine;
 use std::sync::OnceLock;
 
 const NEED: Need = Need::Program("podman");
+
+/// The cgroup of an ordinary user's session.
+const SESSION: &str = "/user.slice/user-1000.slice/user@1000.service";
+
+/// Whether systemd makes the cgroups.
+fn by_systemd() -> bool {
+    Need::Machine.is_met()
+}
+
+/// Whether it is an ordinary user's.
+fn is_rootless() -> bool {
+    !Need::Root.is_met()
+}
 
 /// Podman's world.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
+        if by_systemd() {
+            return machine::Podman::new(!is_rootless(), "systemd").world;
+        }
         let world = World::new("podman");
         world.configure("Podman");
         // Podman's own defaults are over the limits of a host without CAP_SYS_RESOURCE.
@@ -97,7 +115,11 @@ fn a_container_in_the_background_lives_its_life() {
     assert_eq!(c.inspect(".State.Status"), "running");
     let pid: i32 = c.inspect(".State.Pid").parse().unwrap();
     let in_world = world().sh(&format!("cat /proc/{pid}/cgroup")).ok();
-    let path = format!("/libpod_parent/libpod-{}", c.id);
+    let path = match (by_systemd(), is_rootless()) {
+        (false, _) => format!("/libpod_parent/libpod-{}", c.id),
+        (true, false) => format!("/machine.slice/libpod-{}.scope", c.id),
+        (true, true) => format!("{SESSION}/user.slice/libpod-{}.scope", c.id),
+    };
     assert!(in_world.stdout.lines().all(|line| line.ends_with(&path)), "{in_world}");
     assert_eq!(c.inspect(".State.CgroupPath"), path);
 

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Grants the user subordinate ids, in the private mount namespace only; he is in every passwd file.
 const GRANT: &str = "echo nobody:200000:65536 > $BASE/subid
@@ -258,4 +258,44 @@ fn hooks_run_as_the_user() {
     b.run().ok();
     let ids = kinds.map(|kind| fs::read_to_string(log.join(kind)).unwrap_or_default().trim().to_owned());
     assert_eq!(ids, ["65534", "65534", "0", "65534", "65534"]);
+}
+
+/// The ordinary user's Podman calls the runtime in a user namespace, and lets containers share a PID namespace. The runtime may go into
+/// that, and not back into its own, which is the host's.
+#[test]
+fn a_pid_namespace_is_joined_from_within_a_user_namespace() {
+    requires!(Need::Root, Need::UserNamespace, Need::Program("nsenter"));
+    // It ends with this test, however that ends: nothing is to be read any more.
+    let mut outer = Command::new("unshare")
+        .args(["--user", "--mount", "cat"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let target = format!("/proc/{}", outer.id());
+    wait_until("it is there", || fs::read_to_string(format!("{target}/comm")).unwrap() == "cat\n");
+    let enter = format!("set -- nsenter --user={target}/ns/user --mount={target}/ns/mnt \"$@\"");
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("{target}/{map}"), "0 0 65536").unwrap();
+    }
+    let first = Bundle::idle().prelude(&enter).up();
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    let hook = |b: Bundle, kind: &str| {
+        let note = b.io().join(kind);
+        b.hook(kind, &format!("readlink /proc/self/ns/pid > {}", note.display()))
+    };
+    let second = Bundle::idle().prelude(&enter).join("pid", format!("/proc/{}/ns/pid", first.pid()));
+    let second = hook(hook(second, "createRuntime"), "poststart").up();
+    assert_eq!(namespace(second.pid()), namespace(first.pid()));
+    let seen = second.exec(&["ps", "-o", "pid,args"]).ok();
+    assert!(seen.lines().len() > 3 && seen.lines()[1].trim().starts_with("1 "), "{seen}");
+    let own = namespace(std::process::id().cast_signed());
+    for kind in ["createRuntime", "poststart"] {
+        let of_hook = fs::read_to_string(second.io().join(kind)).unwrap();
+        assert_eq!(of_hook.trim(), own.to_str().unwrap(), "{kind}");
+    }
+    second.delete_force().ok();
+    second.assert_nothing_left();
+    first.delete_force().ok();
+    drop(outer.stdin.take());
+    outer.wait().unwrap();
 }

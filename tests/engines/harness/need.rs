@@ -9,6 +9,8 @@ pub enum Need {
     /// The limits are looked up in files of cgroup v1.
     CgroupV1,
     UserNamespace,
+    /// An engine that is root's; `ROOTLESS=1` says that it is an ordinary user's.
+    Root,
     /// A machine that the tests may change as they like, with systemd: `make test-vm-engines`.
     Machine,
     /// A program of the host.
@@ -24,6 +26,7 @@ impl Need {
         match self {
             Need::CgroupV1 => Path::new("/sys/fs/cgroup/memory").exists(),
             Need::UserNamespace => Path::new("/proc/self/ns/user").exists(),
+            Need::Root => std::env::var_os("ROOTLESS").is_none(),
             Need::Machine => std::env::var_os("TEST_MACHINE").is_some(),
             Need::Program(name) => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -48,6 +51,7 @@ impl std::fmt::Display for Need {
         match self {
             Need::CgroupV1 => write!(f, "cgroup v1"),
             Need::UserNamespace => write!(f, "user namespaces (CONFIG_USER_NS)"),
+            Need::Root => write!(f, "an engine of root"),
             Need::Machine => write!(f, "the test machine, with systemd and cgroup v2"),
             Need::Program(name) => write!(f, "the program {name}"),
             Need::Version(name, major) => write!(f, "{name} of version {major} or later"),

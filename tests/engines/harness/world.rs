@@ -7,6 +7,7 @@ use super::mountinfo::mounts;
 use super::running::{poll_until, wait_until};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
@@ -20,6 +21,9 @@ pub struct World {
     cgroup: String,
     entry: Entry,
 }
+
+/// The id of the machine's ordinary user.
+const USER: u32 = 1000;
 
 /// How commands get into it.
 enum Entry {
@@ -81,11 +85,17 @@ impl World {
         self.dir.join(path.trim_start_matches('/'))
     }
 
-    /// Writes a file that only this host makes necessary.
+    /// Writes a file that only this host makes necessary. One below `/tmp`, with its directory, is the user's.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        let dir = path.parent().unwrap();
+        fs::create_dir_all(dir).unwrap();
+        fs::write(&path, text).unwrap();
+        if let (Entry::User, true) = (&self.entry, dir.starts_with("/tmp/")) {
+            for path in [dir, &path] {
+                chown(path, Some(USER), Some(USER)).unwrap();
+            }
+        }
     }
 
     /// Adds to a file.
