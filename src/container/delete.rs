@@ -9,8 +9,8 @@ use crate::plan::hooks::{Hook, Hooks};
 use crate::process::hooks::{self, HookState};
 use crate::rdt::Rdt;
 use crate::sys::file::{self, Interest};
-use crate::sys::{Errno, pidfd, signal};
-use std::os::fd::AsFd;
+use crate::sys::{CallError, Errno, pidfd, signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,39 +44,57 @@ impl Container {
     /// Kills what is left of the container and removes it.
     pub fn remove_forced(&self) -> Result<()> {
         self.dir.lock()?;
-        self.remove(true)
+        if self.dir.is_gone()? { Ok(()) } else { self.remove(true) }
     }
 
     /// Removes the container, whose lock is held.
     fn remove(&self, force: bool) -> Result<()> {
+        let init = if force { self.state.open_init()? } else { self.unless_running()? };
+        self.clear(init)
+    }
+
+    /// Init of a container that may be removed unforced, if it is alive.
+    fn unless_running(&self) -> Result<Option<OwnedFd>> {
         // The lock is ours: there is no creator any more, and a container without init is one that never came about.
-        let status = if self.state.init.is_some() { self.status()? } else { Status::Stopped };
-        if !force && !matches!(status, Status::Stopped | Status::Created) && !self.has_just_ended(&status)? {
-            let (id, status) = (&self.state.id, status.name());
-            return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
+        match self.look()? {
+            (Status::Created, init) => Ok(init),
+            (_, None) => Ok(None),
+            (Status::Running, Some(init)) if self.is_ending(init.as_fd())? => Ok(None),
+            (status, Some(_)) => {
+                let (id, status) = (&self.state.id, status.name());
+                Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")))
+            }
         }
-        self.end()?;
-        if let Ok(hooks) = Hooks::new(self.state.hooks.as_ref()) {
-            run_poststop(&hooks.poststop, &hook_state(&self.state));
-        }
-        self.dir.remove()
     }
 
     /// Whether a running container was killed, or ends by itself, and has ended now. The kernel takes its time to take processes apart, and
     /// who deletes right after a kill means what was killed.
-    fn has_just_ended(&self, status: &Status) -> Result<bool> {
-        let Some(init) = self.state.open_init()? else { return Ok(true) };
-        let ending = matches!(status, Status::Running) && self.state.is_ending()?;
-        Ok(ending && file::poll(&[(init.as_fd(), Interest::Read)], Some(Instant::now() + PATIENCE))?[0])
+    fn is_ending(&self, init: BorrowedFd) -> Result<bool> {
+        Ok(self.state.is_ending()?
+            && file::poll(&[(init, Interest::Read)], Some(Instant::now() + PATIENCE))?[0])
+    }
+
+    /// Kills what is left, init given if it may be alive, and removes it, with what the poststop hooks do in between.
+    fn clear(&self, init: Option<OwnedFd>) -> Result<()> {
+        self.end(init)?;
+        let poststop = Hooks::new(self.state.hooks.as_ref()).map(|hooks| hooks.poststop).unwrap_or_default();
+        if !poststop.is_empty() {
+            run_poststop(&poststop, &hook_state(&self.state));
+        }
+        self.dir.remove()
     }
 
     /// Kills what is left of the container and removes what the kernel has of it. After another boot, whatever has the same names is
     /// somebody else's.
-    fn end(&self) -> Result<()> {
+    fn end(&self, init: Option<OwnedFd>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let own = &self.state.cgroup;
-        if let Some(init) = self.state.open_init()? {
-            pidfd::send_signal(init.as_fd(), signal::KILL)?;
+        if let Some(init) = init {
+            match pidfd::send_signal(init.as_fd(), signal::KILL) {
+                // It has just ended by itself.
+                Err(CallError { errno: Errno::ESRCH, .. }) | Ok(()) => {}
+                other => other?,
+            }
             own.kill_all(signal::KILL, deadline)?;
             if !file::poll(&[(init.as_fd(), Interest::Read)], Some(deadline))?[0] {
                 let seconds = PATIENCE.as_secs();

@@ -42,7 +42,7 @@ pub struct ExecOptions {
 
 /// Makes the process in a container with this config.json; attached, it lasts until the process ends, and tells how.
 pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<Option<Exit>> {
-    let status = container.status()?;
+    let (status, pidfd) = container.look()?;
     match status {
         Status::Running | Status::Created => {}
         Status::Paused if options.ignore_paused => {}
@@ -55,7 +55,7 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
     let state = &container.state;
     let stopped = || Error::new("cannot exec in a stopped container");
     let init = state.init.ok_or_else(stopped)?;
-    let pidfd = state.open_init()?.ok_or_else(stopped)?;
+    let pidfd = pidfd.ok_or_else(stopped)?;
     let host = Host::probe()?;
     let mut warnings = Vec::new();
     let mut process = options.process.clone();

@@ -24,6 +24,7 @@ use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::spec::{self, Spec};
 use crate::sys::{Errno, cred, file};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -126,7 +127,12 @@ impl Container {
 
     /// What the kernel says that the container is doing.
     pub fn status(&self) -> Result<Status> {
-        self.state.status(self.dir.fd.as_fd())
+        Ok(self.look()?.0)
+    }
+
+    /// The same, and a pidfd of init while it is alive.
+    fn look(&self) -> Result<(Status, Option<OwnedFd>)> {
+        self.state.look(self.dir.fd())
     }
 }
 
@@ -206,28 +212,29 @@ impl StateDir {
         Ok(file::replace_at(self.fd(), state::FILE, &to_bytes(state)?, 0o600)?)
     }
 
+    /// Whether somebody else has removed the directory. What has the container's name now is another one.
+    fn is_gone(&self) -> Result<bool> {
+        Ok(file::stat(self.fd())?.removed)
+    }
+
     /// Removes the directory, the record last: until then another `delete` can finish what this one began.
     fn remove(&self) -> Result<()> {
         let failed = |errno: Errno| Error::new(format!("remove {}: {errno}", self.path.display()));
-        let gone = |result: std::io::Result<()>| match result.map_err(Errno::from) {
+        let gone = |result: std::result::Result<(), Errno>| match result {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(failed(errno)),
         };
-        let entries = match std::fs::read_dir(&self.path).map_err(Errno::from) {
-            Err(Errno::ENOENT) => return Ok(()),
-            other => other.map_err(failed)?,
+        let remove_file = |name: &OsStr| match file::remove_at(self.fd(), name) {
+            Err(Errno::EISDIR) => Ok(std::fs::remove_dir_all(self.path.join(name))?),
+            other => other,
         };
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(error.into()))?;
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            match entry.file_name().to_str() {
-                Some(state::FILE) => {}
-                _ if is_dir => gone(std::fs::remove_dir_all(entry.path()))?,
-                _ => gone(std::fs::remove_file(entry.path()))?,
-            }
-        }
-        gone(std::fs::remove_file(self.path.join(state::FILE)))?;
-        gone(std::fs::remove_dir(&self.path))
+        let names = match file::names(self.fd()) {
+            Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+            other => other?,
+        };
+        let (record, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == state::FILE);
+        others.into_iter().chain(record).try_for_each(|name| gone(remove_file(name)))?;
+        gone(std::fs::remove_dir(&self.path).map_err(Errno::from))
     }
 }
 

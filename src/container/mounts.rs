@@ -160,9 +160,8 @@ fn change(
     host: &Host,
 ) -> Result<Outcome> {
     let state = &container.state;
-    let status = container.status()?;
-    let init = state.init.zip(state.open_init()?);
-    let (init, pidfd) = match (status, init) {
+    let (status, pidfd) = container.look()?;
+    let (init, pidfd) = match (status, state.init.zip(pidfd)) {
         (Status::Created | Status::Running | Status::Paused, Some(init)) => init,
         _ => return Err(Error::new(format!("the container is {}", status.name()))),
     };

@@ -11,7 +11,7 @@ use crate::sys::{Errno, file, pidfd, proc};
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -184,17 +184,21 @@ impl State {
         Ok(stat.is_none_or(|stat| stat.is_ending || stat.is_dead()))
     }
 
-    /// What the kernel says. `dir` is the container's state directory.
-    pub fn status(&self, dir: BorrowedFd) -> Result<Status> {
+    /// What the kernel says, and a pidfd of init while it is alive. `dir` is the container's state directory.
+    pub fn look(&self, dir: BorrowedFd) -> Result<(Status, Option<OwnedFd>)> {
         if self.init.is_none() {
             // A creator that was killed has lost its lock.
             let abandoned = file::try_lock(dir)?;
-            return Ok(if abandoned { Status::Stopped } else { Status::Creating });
+            return Ok((if abandoned { Status::Stopped } else { Status::Creating }, None));
         }
-        let Some(_init) = self.open_init()? else { return Ok(Status::Stopped) };
-        if self.cgroup.frozen()? {
-            return Ok(Status::Paused);
-        }
-        Ok(if start::is_waiting(dir.as_fd())? { Status::Created } else { Status::Running })
+        let Some(init) = self.open_init()? else { return Ok((Status::Stopped, None)) };
+        let status = if self.cgroup.frozen()? {
+            Status::Paused
+        } else if start::is_waiting(dir)? {
+            Status::Created
+        } else {
+            Status::Running
+        };
+        Ok((status, Some(init)))
     }
 }

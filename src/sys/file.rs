@@ -2,8 +2,11 @@
 
 use super::{Called, Errno, Result, retry};
 use rustix::fs::{AtFlags, Mode, OFlags};
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -99,6 +102,26 @@ pub fn read_proc(path: &str) -> Result<String> {
     let mut buffer = [0; 4096];
     let read = read_some(fd.as_fd(), &mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+}
+
+/// The names of what is in a directory, of which nothing has been read yet (`getdents64`); `ENOENT` where it has been removed.
+pub fn names(dir: BorrowedFd) -> Result<Vec<OsString>> {
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = rustix::fs::RawDir::new(dir, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry.called(|| format!("getdents64({})", shown(dir)))?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// `unlinkat(dir, name, 0)`; of a directory it is `EISDIR`.
+pub fn remove_at(dir: BorrowedFd, name: &OsStr) -> std::result::Result<(), Errno> {
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
 }
 
 /// Creates a file of mode 0600 below a directory, where there is none of that name.
@@ -284,6 +307,8 @@ pub struct Stat {
     pub gid: u32,
     /// Device number, if it is a device.
     pub rdev: (u32, u32),
+    /// It has no name any more.
+    pub removed: bool,
     /// Number of the inode in its file system.
     pub inode: u64,
     /// Size in bytes.
@@ -316,6 +341,7 @@ pub fn stat(fd: BorrowedFd) -> Result<Stat> {
         uid: stat.st_uid,
         gid: stat.st_gid,
         rdev: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+        removed: stat.st_nlink == 0,
         inode: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or(0),
     })

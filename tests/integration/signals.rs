@@ -2,6 +2,7 @@
 
 use crate::harness::Bundle;
 use nix::sys::signal::Signal;
+use std::fs;
 
 #[test]
 fn the_exit_code_is_the_processes() {
@@ -94,4 +95,46 @@ fn a_container_may_leave_no_one_behind() {
         assert_eq!(b.run().code(), 5);
         b.assert_nothing_left();
     }
+}
+
+/// Somebody else may remove what an attached `run` lasts for, and take its name before `run` sees that.
+#[test]
+fn an_attached_run_leaves_the_next_container_of_its_name_alone() {
+    let b = Bundle::sh("echo ready; sleep 300");
+    let run = b.spawn_run(&[]);
+    run.wait_for("ready");
+    // That waits until `run` needs no lock any more.
+    b.start().fails(1, &["cannot start an already running container"]);
+    run.signal(Signal::SIGSTOP);
+    b.delete_force().ok();
+    b.create().ok();
+    run.signal(Signal::SIGCONT);
+    assert_eq!(run.wait().code(), 137);
+    assert_eq!(b.status(), "created");
+    b.delete().ok();
+    b.assert_nothing_left();
+}
+
+/// A command that was killed may have left a file half-written, and whoever has the right may put anything there.
+#[test]
+fn whatever_lies_in_the_state_directory_goes_with_it() {
+    let leave = |b: &Bundle| {
+        let dir = b.state_root().join(&b.id);
+        fs::write(dir.join(".state.json.new"), "{").unwrap();
+        fs::create_dir_all(dir.join("a/b")).unwrap();
+        // More than one read of the directory takes.
+        (0..300).for_each(|i| fs::write(dir.join(format!("a-long-name-of-a-file-{i}")), "").unwrap());
+    };
+    let b = Bundle::idle();
+    b.create().ok();
+    leave(&b);
+    b.delete().ok();
+    b.assert_nothing_left();
+    let b = Bundle::sh("echo ready; sleep 300");
+    let run = b.spawn_run(&[]);
+    run.wait_for("ready");
+    leave(&b);
+    b.kill("KILL").ok();
+    assert_eq!(run.wait().code(), 137);
+    b.assert_nothing_left();
 }
