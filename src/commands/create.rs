@@ -29,6 +29,7 @@ pub fn options(global: &Global, root: PathBuf, args: cli::Create, detach: bool) 
         systemd_cgroup: global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd,
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
         detach,
+        start: false,
         no_subreaper: args.no_subreaper,
     })
 }

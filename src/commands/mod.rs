@@ -29,7 +29,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Create(args) => create::create(global, root, args),
         Command::Run(args) => run::run(global, root, args),
         Command::Exec(args) => exec::exec(&open(&args.id)?, *args),
-        Command::Start(args) => open(&args.id)?.start_detached().map(|()| 0),
+        Command::Start(args) => open(&args.id)?.start().map(|()| 0),
         Command::State(args) => state::state(open(&args.id)?),
         Command::Kill(args) => kill(&open(&args.id)?, &args),
         Command::Delete(args) => delete::delete(&root, &args),

@@ -1,6 +1,7 @@
 //! `create`: the story of a container's beginning.
 
 use super::delete::run_poststop;
+use super::start::Told;
 use super::{Container, InitProcess, State, StateDir};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Context, Error, Result};
@@ -52,11 +53,13 @@ pub struct CreateOptions {
     pub no_cgroup: bool,
     /// The command ends before the container does.
     pub detach: bool,
+    /// The command starts the container, too.
+    pub start: bool,
     /// An attached command does not adopt the container's orphans.
     pub no_subreaper: bool,
 }
 
-/// A container that waits to be started.
+/// A container that waits to be started, or was told to start. Its lock is held.
 #[derive(Debug)]
 pub struct Created {
     /// The container.
@@ -65,6 +68,8 @@ pub struct Created {
     pub init: OwnedFd,
     /// What an attached command has prepared.
     pub attached: Option<Attached>,
+    /// The start of a container that does not wait for one.
+    pub told: Option<Result<Told>>,
     _held: init::Held,
 }
 
@@ -130,11 +135,14 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         write_pid_file(path, new_init.pid)?;
         undo.pid_file = Some(path);
     }
+    // Before init hears that it is kept: so it goes on right into its program instead of falling asleep again on the way. It needs its
+    // creator until then, so that this is no promise yet. A failure is one of the start, after which the container is removed as any.
+    let told = options.start.then(|| Told::new(&dir));
     let (init, held) = new_init.keep()?;
     log::debug(|| "init: closing the pipe to signal completion".into());
     undo.kept = true;
     drop(undo);
-    Ok(Created { container: Container { dir, state }, init, attached, _held: held })
+    Ok(Created { container: Container { dir, state }, init, attached, told, _held: held })
 }
 
 /// Says what is going to be done, for whoever looks for the reason of something (`--debug`).

@@ -47,6 +47,12 @@ impl Container {
         if self.dir.is_gone()? { Ok(()) } else { self.remove(true) }
     }
 
+    /// The same where init has ended and been reaped.
+    pub fn remove_ended(&self) -> Result<()> {
+        self.dir.lock()?;
+        if self.dir.is_gone()? { Ok(()) } else { self.clear(None) }
+    }
+
     /// Removes the container, whose lock is held.
     fn remove(&self, force: bool) -> Result<()> {
         let init = if force { self.state.open_init()? } else { self.unless_running()? };

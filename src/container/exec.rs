@@ -103,7 +103,7 @@ pub fn exec(container: &Container, spec: Spec, options: ExecOptions) -> Result<O
         let _ = pidfd::send_signal(process.as_fd(), signal::KILL);
         let _ = pidfd::wait(process.as_fd());
     })?;
-    attached.map(|attached| attached.serve((pid, process.as_fd()), None)).transpose()
+    attached.map(|mut attached| attached.serve((pid, process.as_fd()), None)).transpose()
 }
 
 /// The root of the process that a pidfd stands for: if that is there still, its id was not another's when the root was opened.

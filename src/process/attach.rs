@@ -37,8 +37,8 @@ impl Attached {
             sys::process::become_subreaper()?;
         }
         let [stdin, ..] = file::stdio();
-        if let Ok(size) = tty::size(stdin)
-            && process.terminal
+        if process.terminal
+            && let Ok(size) = tty::size(stdin)
         {
             process.console_size = Some((size.rows, size.columns));
         }
@@ -55,8 +55,8 @@ impl Attached {
 
     /// Serves the process, given by its id and pidfd, until it ends; tells how.
     /// If the container said on `notify` that it is ready, that is passed on.
-    pub fn serve(self, init: (i32, BorrowedFd), notify: Option<Notify>) -> Result<pidfd::Exit> {
-        let master = match self.console {
+    pub fn serve(&mut self, init: (i32, BorrowedFd), notify: Option<Notify>) -> Result<pidfd::Exit> {
+        let master = match self.console.take() {
             Some((console, end)) => {
                 drop(end);
                 Some(receive_master(console)?)

@@ -33,10 +33,14 @@ pub fn connect(state_dir: BorrowedFd) -> sys::Result<Option<OwnedFd>> {
     socket::connect_at(state_dir, SOCKET)
 }
 
-/// Lets init go on, and waits until it has executed the program. That may take as long as the startContainer hooks do; the end of init,
-/// whose pidfd is given, is noticed.
-pub fn start(socket: OwnedFd, init: BorrowedFd) -> Result<()> {
-    socket::send(socket.as_fd(), WORD, &[])?;
+/// Lets init go on.
+pub fn tell(socket: BorrowedFd) -> Result<()> {
+    Ok(socket::send(socket, WORD, &[])?)
+}
+
+/// Waits until init, which was told to go on over this connection, has executed the program. That may take as long as the startContainer
+/// hooks do; the end of init, whose pidfd is given, is noticed.
+pub fn await_program(socket: OwnedFd, init: BorrowedFd) -> Result<()> {
     // The kernel looks at them in this order: if init has executed the program and ended, the socket is seen to be closed.
     let ready = file::poll(&[(init, Interest::Read), (socket.as_fd(), Interest::Read)], None)?;
     if !ready[1] {
