@@ -179,7 +179,7 @@ fn make(steps: &[MountStep], i: usize, root: Option<BorrowedFd>) -> Result<Sourc
     if let Some(label) = label {
         selinux::label_dir(new.as_fd(), label).field(|| step.field.clone())?;
     }
-    set_propagation(new.as_fd(), step)?;
+    set_propagation(new.as_fd(), step, &step.propagation)?;
     Ok(if *copy_up { Source::CopyUp(new) } else { Source::Directory(new) })
 }
 
@@ -246,20 +246,40 @@ pub fn configure(
     has_submounts: bool,
 ) -> Result<()> {
     let field = || format!("{}.options", step.field);
-    if has_submounts && inherited.is_some() {
-        mount::set_attributes(tree, Attributes::default(), inherited, true).field(field)?;
+    let (first, then) = needed(inherited, &step.propagation, has_submounts);
+    if has_submounts && first.is_some() {
+        mount::set_attributes(tree, Attributes::default(), first, true).field(field)?;
         flags::set(tree, step, None).field(field)?;
     } else {
-        flags::set(tree, step, inherited).field(field)?;
+        flags::set(tree, step, first).field(field)?;
     }
     if !step.recursive.is_empty() {
         mount::set_attributes(tree, step.recursive, None, true).hint(flags::hint).field(field)?;
     }
-    set_propagation(tree, step)
+    set_propagation(tree, step, then)
 }
 
-fn set_propagation(tree: BorrowedFd, step: &MountStep) -> Result<()> {
-    for (propagation, recursive) in &step.propagation {
+/// What has to be set of a propagation that is inherited and of those that options name: private and unbindable leave nothing of what a
+/// mount was before, while slave and shared depend on it. Of a single mount the last such one comes in the place of the inherited one, and
+/// so costs no call of its own; in a tree only one for all of its mounts makes the inherited one needless.
+fn needed(
+    inherited: Option<Propagation>,
+    named: &[(Propagation, bool)],
+    has_submounts: bool,
+) -> (Option<Propagation>, &[(Propagation, bool)]) {
+    let leaves_nothing = |(propagation, recursive): &(Propagation, bool)| {
+        matches!(propagation, Propagation::Private | Propagation::Unbindable)
+            && (*recursive || !has_submounts)
+    };
+    match named.iter().rposition(leaves_nothing) {
+        Some(last) if has_submounts => (None, &named[last..]),
+        Some(last) => (Some(named[last].0), &named[last + 1..]),
+        None => (inherited, named),
+    }
+}
+
+fn set_propagation(tree: BorrowedFd, step: &MountStep, propagation: &[(Propagation, bool)]) -> Result<()> {
+    for (propagation, recursive) in propagation {
         mount::set_attributes(tree, Attributes::default(), Some(*propagation), *recursive)
             .field(|| format!("{}.options", step.field))?;
     }
@@ -290,4 +310,31 @@ fn open_null() -> Result<OwnedFd> {
     }
     mount::set_attributes(null.as_fd(), Attributes::default(), Some(Propagation::Private), false)?;
     Ok(null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needed;
+    use crate::sys::mount::Propagation::{Private, Shared, Slave, Unbindable};
+
+    #[test]
+    fn only_what_leaves_nothing_of_before_makes_that_needless() {
+        let slave = Some(Slave);
+        // One mount: recursion reaches nothing else.
+        for all in [false, true] {
+            assert_eq!(needed(slave, &[(Private, all)], false), (Some(Private), &[][..]));
+            assert_eq!(needed(None, &[(Unbindable, all)], false), (Some(Unbindable), &[][..]));
+            assert_eq!(needed(slave, &[(Shared, all)], false), (slave, &[(Shared, all)][..]));
+            assert_eq!(needed(slave, &[(Slave, all)], false), (slave, &[(Slave, all)][..]));
+            let then = [(Shared, all), (Private, all), (Shared, all)];
+            assert_eq!(needed(slave, &then, false), (Some(Private), &then[2..]));
+        }
+        assert_eq!(needed(slave, &[], false), (slave, &[][..]));
+        // A tree: what is not for all of it leaves the rest as it was.
+        assert_eq!(needed(slave, &[(Private, true)], true), (None, &[(Private, true)][..]));
+        assert_eq!(needed(slave, &[(Private, false)], true), (slave, &[(Private, false)][..]));
+        assert_eq!(needed(slave, &[(Slave, true)], true), (slave, &[(Slave, true)][..]));
+        let then = [(Private, true), (Private, false), (Shared, true)];
+        assert_eq!(needed(slave, &then, true), (None, &then[..]));
+    }
 }
