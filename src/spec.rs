@@ -272,10 +272,19 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     if meta.len() > MAX_SIZE {
         return Err(Error::new(format!("{} is larger than {} MiB", path.display(), MAX_SIZE >> 20)));
     }
-    let file = File::open(path).map_err(|e| failed("open", e))?;
-    // One byte more than the file has: a read that does not fill the buffer needs no second one to grow it.
-    let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1);
-    file.take(MAX_SIZE).read_to_end(&mut content).map_err(|e| failed("read", e))?;
+    let mut file = File::open(path).map_err(|e| failed("open", e))?.take(MAX_SIZE);
+    let size = usize::try_from(meta.len()).unwrap_or(0);
+    let mut content = vec![0; size + 1];
+    let read = match file.read(&mut content) {
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+        other => other.map_err(|e| failed("read", e))?,
+    };
+    content.truncate(read);
+    // One read that gives all that the file has, and had room for more, has met the end: read_to_end would take three. Files of proc say
+    // that they have nothing.
+    if read != size || size == 0 {
+        file.read_to_end(&mut content).map_err(|e| failed("read", e))?;
+    }
     Ok(content)
 }
 

@@ -197,9 +197,10 @@ fn become_program(request: Request, end: &InitEnd, ignored_signals: u64) -> Resu
     }
     process::die_with_parent(false)?;
     end.send(&FromInit::Ready, &[])?;
-    let report = program::beyond_preserved(end.as_fd(), plan.preserve_fds)?;
+    let copy = program::beyond_preserved(end.as_fd(), plan.preserve_fds)?.map(InitEnd::from);
+    let report = copy.as_ref().unwrap_or(end);
     let error = program.execute(report.as_fd());
     // Everything else is closed by now, so that only this descriptor can carry the error.
-    InitEnd::from(report).send(&FromInit::Failed(error), &[])?;
+    report.send(&FromInit::Failed(error), &[])?;
     process::exit_now(1)
 }

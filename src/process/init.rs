@@ -230,14 +230,17 @@ impl<'a> Init<'a> {
         if self.plan.process.args.is_empty() {
             return Err(Error::new("missing").field("process").hint("it says what to run"));
         }
-        let state = self.hook_state.json("created", process::id());
-        // Their programs are the container's, too.
-        let around = Surroundings { env: program.env(), filter: self.plan.seccomp.as_ref(), dir: None };
-        hooks::run_in(&self.plan.hooks.start_container, &state, around)?;
-        let start = program::beyond_preserved(start, self.plan.process.preserve_fds)?;
-        let error = program.execute(start.as_fd());
+        if !self.plan.hooks.start_container.is_empty() {
+            let state = self.hook_state.json("created", process::id());
+            // Their programs are the container's, too.
+            let around = Surroundings { env: program.env(), filter: self.plan.seccomp.as_ref(), dir: None };
+            hooks::run_in(&self.plan.hooks.start_container, &state, around)?;
+        }
+        let copy = program::beyond_preserved(start, self.plan.process.preserve_fds)?;
+        let start = copy.as_ref().map_or(start, AsFd::as_fd);
+        let error = program.execute(start);
         // Everything else is closed by now, so that only this descriptor can carry the error.
-        report(start.as_fd(), error)
+        report(start, error)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sys::proc::Proc;
 use crate::sys::process::{self, CStrings};
 use crate::sys::{CallError, Errno, cred, file, keyring, path, schedule, signal, tty};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -146,11 +146,11 @@ pub fn join_keyring(plan: &Process, proc: Option<&Proc>) -> Result<()> {
     Ok(keyring::join_session(name)?)
 }
 
-/// A copy of a descriptor that does not lie among those that the program keeps.
-pub fn beyond_preserved(fd: BorrowedFd, preserve_fds: u32) -> Result<OwnedFd> {
+/// A copy of a descriptor that does not lie among those that the program keeps; none where it does not anyway.
+pub fn beyond_preserved(fd: BorrowedFd, preserve_fds: u32) -> Result<Option<OwnedFd>> {
     let least = RawFd::try_from(preserve_fds).ok().and_then(|n| n.checked_add(3));
     let least = least.ok_or_else(|| Error::new("--preserve-fds: too many"))?;
-    Ok(file::dup_above(fd, least)?)
+    if fd.as_raw_fd() >= least { Ok(None) } else { Ok(Some(file::dup_above(fd, least)?)) }
 }
 
 /// The home directory that `/etc/passwd` of the container gives a user, or `/`. The file is the container's: it is read only if it is a

@@ -35,6 +35,9 @@ pub fn send(socket: BorrowedFd, message: &[u8], fds: &[BorrowedFd]) -> Result<()
         .called(|| format!("sendmsg({}, {} bytes)", shown(socket), message.len()))
 }
 
+/// A buffer that costs less than a call.
+const SHORT: usize = 512;
+
 /// A message and the descriptors that came with it.
 #[derive(Debug)]
 pub struct Message {
@@ -47,11 +50,9 @@ pub struct Message {
 /// Receives one message of at most `limit` bytes from a socket that keeps messages apart; `None` at the end of the connection. A longer
 /// message is cut.
 pub fn receive(socket: BorrowedFd, limit: usize) -> Result<Option<Message>> {
-    // Most messages are short: to ask is cheaper than to have memory for the longest one.
-    let peek = rx::RecvFlags::PEEK | rx::RecvFlags::TRUNC;
-    let (_, length) = retry(|| rx::recv(socket, &mut [0; 0], peek))
-        .called(|| format!("recv({}, MSG_PEEK)", shown(socket)))?;
-    let mut bytes = vec![0; length.min(limit)];
+    // Most messages are short: to ask is cheaper than to have memory for the longest one, unless that is short, too.
+    let length = if limit <= SHORT { limit } else { length_of_next(socket)?.min(limit) };
+    let mut bytes = vec![0; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = rx::RecvAncillaryBuffer::new(&mut space);
     let received = retry(|| {
@@ -68,6 +69,14 @@ pub fn receive(socket: BorrowedFd, limit: usize) -> Result<Option<Message>> {
     }
     bytes.truncate(received.bytes);
     Ok(Some(Message { bytes, fds }))
+}
+
+/// Waits for a message, and leaves it where it is.
+fn length_of_next(socket: BorrowedFd) -> Result<usize> {
+    let peek = rx::RecvFlags::PEEK | rx::RecvFlags::TRUNC;
+    let (_, length) = retry(|| rx::recv(socket, &mut [0; 0], peek))
+        .called(|| format!("recv({}, MSG_PEEK)", shown(socket)))?;
+    Ok(length)
 }
 
 /// The address of a socket file in an open directory. The way through the descriptor keeps within the 107 bytes of an
