@@ -12,7 +12,7 @@ mod shape;
 mod unset;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::CallError;
+use crate::sys::{CallError, file};
 use oci_spec::runtime::{Hooks, Linux, Mount, PosixRlimit, Root, User};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -272,20 +272,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     if meta.len() > MAX_SIZE {
         return Err(Error::new(format!("{} is larger than {} MiB", path.display(), MAX_SIZE >> 20)));
     }
-    let mut file = File::open(path).map_err(|e| failed("open", e))?.take(MAX_SIZE);
-    let size = usize::try_from(meta.len()).unwrap_or(0);
-    let mut content = vec![0; size + 1];
-    let read = match file.read(&mut content) {
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
-        other => other.map_err(|e| failed("read", e))?,
-    };
-    content.truncate(read);
-    // One read that gives all that the file has, and had room for more, has met the end: read_to_end would take three. Files of proc say
-    // that they have nothing.
-    if read != size || size == 0 {
-        file.read_to_end(&mut content).map_err(|e| failed("read", e))?;
-    }
-    Ok(content)
+    let file = File::open(path).map_err(|e| failed("open", e))?;
+    Ok(file::read_sized(&file, meta.len(), MAX_SIZE).map_err(|e| failed("read", e))?)
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
