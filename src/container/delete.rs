@@ -44,13 +44,13 @@ impl Container {
     /// Kills what is left of the container and removes it.
     pub fn remove_forced(&self) -> Result<()> {
         self.dir.lock()?;
-        if self.dir.is_gone()? { Ok(()) } else { self.remove(true) }
+        if self.dir.is_gone() { Ok(()) } else { self.remove(true) }
     }
 
     /// The same where init has ended and been reaped.
     pub fn remove_ended(&self) -> Result<()> {
         self.dir.lock()?;
-        if self.dir.is_gone()? { Ok(()) } else { self.clear(None) }
+        if self.dir.is_gone() { Ok(()) } else { self.clear(None) }
     }
 
     /// Removes the container, whose lock is held.

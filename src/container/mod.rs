@@ -212,9 +212,9 @@ impl StateDir {
         Ok(file::replace_at(self.fd(), state::FILE, &to_bytes(state)?, 0o600)?)
     }
 
-    /// Whether somebody else has removed the directory. What has the container's name now is another one.
-    fn is_gone(&self) -> Result<bool> {
-        Ok(file::stat(self.fd())?.removed)
+    /// Whether somebody else has removed the directory, as far as can be seen. What has the container's name now is another one.
+    fn is_gone(&self) -> bool {
+        file::stat(self.fd()).is_ok_and(|dir| dir.removed)
     }
 
     /// Removes the directory, the record last: until then another `delete` can finish what this one began.
