@@ -1,7 +1,7 @@
 //! Making the cgroup.
 
 use super::systemd::{Placeholder, Started};
-use super::{Cgroup, Entrance, Hierarchy, file};
+use super::{Cgroup, Hierarchy, file};
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{CgroupPath, CgroupPlan, IfMissing, Write};
 use crate::sys::{CallError, Errno};
@@ -9,8 +9,10 @@ use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Directories that have been made, removed again on drop unless kept.
+#[derive(Debug, Default)]
 struct Made {
     dirs: Vec<PathBuf>,
 }
@@ -60,73 +62,106 @@ impl Made {
         self.has(&hierarchy.dir) && hierarchy.dir.parent() == Some(&hierarchy.mount)
     }
 
-    fn keep(mut self) {
+    fn keep(&mut self) {
         self.dirs.clear();
     }
 }
 
-/// Where a container's init is to be born.
+/// Where a container's init is to be born. What has been made for that is removed on drop, unless it was completed.
 #[derive(Debug)]
-pub struct Birthplace {
-    /// Where it enters.
-    pub entrance: Entrance,
-    /// Who keeps the cgroup until init is in it, where systemd has made it.
+pub struct Birthplace<'a> {
+    /// The directory of cgroup v2, for `clone3(CLONE_INTO_CGROUP)`.
+    pub unified: Option<OwnedFd>,
+    /// Who keeps the completed cgroup until init is in it, where systemd has made it.
     pub placeholder: Option<Placeholder>,
+    cgroup: &'a Cgroup,
+    made: Made,
+    started: Option<Started<'a>>,
+}
+
+/// How long a process that has been killed may take to leave its cgroup.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+impl Drop for Birthplace<'_> {
+    fn drop(&mut self) {
+        // Who was born there leaves a little later than he is reaped (since Linux 6.19).
+        if let Some(unified) = self.cgroup.unified().filter(|unified| self.made.has(&unified.dir)) {
+            let _ = file::wait_event(&unified.dir, "populated 0", Instant::now() + A_MOMENT);
+        }
+    }
+}
+
+impl Birthplace<'_> {
+    /// Makes the cgroups of version 1 and puts all limits into effect.
+    pub fn complete(&mut self, plan: &CgroupPlan) -> Result<()> {
+        let Birthplace { unified, placeholder, cgroup, made, started } = self;
+        let mut missing = Vec::new();
+        for hierarchy in cgroup.hierarchies.iter().filter(|hierarchy| !hierarchy.is_v2()) {
+            if !cgroup.make(hierarchy, plan, made)? {
+                missing.push(hierarchy);
+            }
+        }
+        let exists = |hierarchy: &&Hierarchy| !missing.contains(hierarchy);
+        cgroup.refuse_frozen(|hierarchy| {
+            !hierarchy.is_v2() && exists(&hierarchy) && !made.is_topmost(hierarchy)
+        })?;
+        if let Some(cpuset) = cgroup.controller("cpuset").filter(exists) {
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                inherit(&cpuset.dir, &cpuset.mount, name, made).doing(|| "create the cgroup".into())?;
+            }
+            for above in cpuset.dir.ancestors().skip(1).take_while(|dir| made.has(dir)) {
+                fill_new_below(above).doing(|| "create the cgroup".into())?;
+            }
+        }
+        cgroup.write(&plan.writes)?;
+        cgroup.filter_devices(&plan.devices, unified.as_ref(), |dir| started.is_some() || made.has(dir))?;
+        if let (Some(owner), Some(_), Some(hierarchy)) = (plan.owner, unified, cgroup.unified()) {
+            hand_over(&hierarchy.dir, owner, cgroup.rootless)?;
+        }
+        made.keep();
+        *placeholder = started.take().and_then(Started::keep);
+        Ok(())
+    }
 }
 
 impl Cgroup {
-    /// Makes the cgroup and puts all limits into effect. After a failure nothing is left.
-    pub fn create(&self, plan: &CgroupPlan) -> Result<Birthplace> {
+    /// Makes what init has to be born into: the cgroup of version 2, with its controllers. Before somebody is in it they cost the kernel
+    /// no wait for those who are.
+    pub fn create(&self, plan: &CgroupPlan) -> Result<Birthplace<'_>> {
         let started = match (&self.unit, &plan.path, self.only_v2()) {
             (Some(unit), CgroupPath::Unit(planned), Some(only)) => {
                 Some(Started::new(unit, planned, &only.mount, &only.dir)?)
             }
             _ => None,
         };
-        let mut made = Made { dirs: Vec::new() };
-        let mut missing = Vec::new();
-        for hierarchy in &self.hierarchies {
-            match made.dir(&hierarchy.dir, &hierarchy.mount) {
-                Err(error) if self.optional && is_denied(error.errno) => missing.push(hierarchy),
-                Err(error) if is_denied(error.errno) => return Err(denied(error, &plan.writes)),
-                result => {
-                    let new = result.doing(|| "create the cgroup".into())?;
-                    // Nobody has chosen the path: what only some hierarchies have of that name may be anybody's.
-                    if !new && matches!(plan.path, CgroupPath::Default(_)) {
-                        hierarchy.check_empty()?;
-                    }
+        let mut birthplace =
+            Birthplace { unified: None, placeholder: None, cgroup: self, made: Made::default(), started };
+        if let Some(unified) = self.unified()
+            && self.make(unified, plan, &mut birthplace.made)?
+        {
+            self.refuse_frozen(|hierarchy| hierarchy.is_v2() && !birthplace.made.is_topmost(hierarchy))?;
+            if let Some(only) = self.only_v2() {
+                self.enable(only, &plan.writes)?;
+            }
+            birthplace.unified = Some(open_dir(&unified.dir)?);
+        }
+        Ok(birthplace)
+    }
+
+    /// Makes the cgroup in one hierarchy; tells whether it is there: one that nobody asked for may be missing.
+    fn make(&self, hierarchy: &Hierarchy, plan: &CgroupPlan, made: &mut Made) -> Result<bool> {
+        match made.dir(&hierarchy.dir, &hierarchy.mount) {
+            Err(error) if self.optional && is_denied(error.errno) => Ok(false),
+            Err(error) if is_denied(error.errno) => Err(denied(error, &plan.writes)),
+            result => {
+                let new = result.doing(|| "create the cgroup".into())?;
+                // Nobody has chosen the path: what only some hierarchies have of that name may be anybody's.
+                if !new && matches!(plan.path, CgroupPath::Default(_)) {
+                    hierarchy.check_empty()?;
                 }
+                Ok(true)
             }
         }
-        let exists = |hierarchy: &&Hierarchy| !missing.contains(hierarchy);
-        self.refuse_frozen(|hierarchy| exists(&hierarchy) && !made.is_topmost(hierarchy))?;
-        if let Some(cpuset) = self.controller("cpuset").filter(exists) {
-            for name in ["cpuset.cpus", "cpuset.mems"] {
-                inherit(&cpuset.dir, &cpuset.mount, name, &made).doing(|| "create the cgroup".into())?;
-            }
-            for above in cpuset.dir.ancestors().skip(1).take_while(|dir| made.has(dir)) {
-                fill_new_below(above).doing(|| "create the cgroup".into())?;
-            }
-        }
-        let unified = self.unified().filter(exists);
-        if let Some(only) = self.only_v2().filter(exists) {
-            self.enable(only, &plan.writes)?;
-        }
-        self.write(&plan.writes)?;
-        let others = self.hierarchies.iter().filter(exists).filter(|hierarchy| !hierarchy.is_v2());
-        let entrance = Entrance::open(
-            unified.map(|unified| unified.dir.as_path()),
-            others.map(|other| other.dir.as_path()),
-            self.optional,
-        )?;
-        self.filter_devices(&plan.devices, entrance.unified.as_ref(), |dir| {
-            started.is_some() || made.has(dir)
-        })?;
-        if let (Some(owner), Some(unified)) = (plan.owner, unified) {
-            hand_over(&unified.dir, owner, self.rootless)?;
-        }
-        made.keep();
-        Ok(Birthplace { entrance, placeholder: started.and_then(Started::keep) })
     }
 
     /// Writes values to the files of the cgroup, in order.
@@ -243,7 +278,7 @@ fn fill_new_below(dir: &Path) -> Result<()> {
 }
 
 pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd> {
-    Ok(file::open(dir)?.into())
+    Ok(file::open(dir).doing(|| "enter the cgroup".into())?.into())
 }
 
 /// What may be given away where the kernel has no list of it: those files that take nothing from the cgroups above.

@@ -4,6 +4,7 @@ use super::create::open_dir;
 use super::{Cgroup, Hierarchy, entries, file};
 use crate::error::{Context, Error, Result};
 use crate::sys::Errno;
+use crate::sys::file::leave_open;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
@@ -30,12 +31,17 @@ pub struct Doors {
 
 impl Entrance {
     /// Opens the directories of a cgroup: that of v2, and those of v1.
-    pub(super) fn open<'a>(
+    fn open<'a>(
         unified: Option<&Path>,
         others: impl Iterator<Item = &'a Path>,
         optional: bool,
     ) -> Result<Entrance> {
-        let unified = unified.map(open_dir).transpose().doing(|| "enter the cgroup".into())?;
+        Ok(Entrance { unified: unified.map(open_dir).transpose()?, doors: Doors::open(others, optional)? })
+    }
+}
+
+impl Doors {
+    fn open<'a>(others: impl Iterator<Item = &'a Path>, optional: bool) -> Result<Doors> {
         let mut files = Vec::new();
         for path in others.map(|dir| dir.join("tasks")) {
             match file::open_write(&path) {
@@ -46,11 +52,9 @@ impl Entrance {
                 })?,
             }
         }
-        Ok(Entrance { unified, doors: Doors { files, optional } })
+        Ok(Doors { files, optional })
     }
-}
 
-impl Doors {
     /// Moves the calling thread; a clone has put it into the cgroup of v2.
     pub fn enter(&self) -> Result<()> {
         for (path, file) in &self.files {
@@ -60,6 +64,11 @@ impl Doors {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the files open, for `close_others`.
+    pub fn leave_open(self) {
+        self.files.into_iter().for_each(|(_, file)| leave_open(file.into()));
     }
 }
 
@@ -108,6 +117,12 @@ fn there(dir: PathBuf) -> Result<PathBuf> {
 }
 
 impl Cgroup {
+    /// Where init enters what it was not born into.
+    pub fn doors(&self) -> Result<Doors> {
+        let others = self.hierarchies.iter().filter(|hierarchy| !hierarchy.is_v2());
+        Doors::open(others.map(|other| other.dir.as_path()), self.optional)
+    }
+
     /// Where a further process of the container enters: the cgroup that its init is in. That may be one which the container made
     /// itself, after which cgroup v2 lets no process into the container's own any more.
     /// `wanted` names others instead, which have to be there.

@@ -65,6 +65,7 @@ impl Drop for Placeholder {
 }
 
 /// A unit that was started, with the process in it; it is stopped on drop unless it was kept.
+#[derive(Debug)]
 pub(super) struct Started<'a> {
     unit: &'a Unit,
     connection: Connection,

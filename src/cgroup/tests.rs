@@ -60,8 +60,11 @@ impl Scratch {
         CgroupPlan::new(Some(&linux), "test", self.layout, None).unwrap()
     }
 
-    fn create(&self, linux: &str) -> Result<Birthplace> {
-        self.cgroup.create(&self.plan(linux))
+    fn create(&self, linux: &str) -> Result<Birthplace<'_>> {
+        let plan = self.plan(linux);
+        let mut birthplace = self.cgroup.create(&plan)?;
+        birthplace.complete(&plan)?;
+        Ok(birthplace)
     }
 
     /// A process in the cgroup, or in one below it.
@@ -102,8 +105,8 @@ fn pid(child: &Child) -> i32 {
 fn made_killed_and_removed() {
     for scratch in Scratch::all("life") {
         let cgroup = &scratch.cgroup;
-        let entrance = scratch.create("{}").unwrap().entrance;
-        assert_eq!(entrance.unified.is_some(), cgroup.unified().is_some());
+        let birthplace = scratch.create("{}").unwrap();
+        assert_eq!(birthplace.unified.is_some(), cgroup.unified().is_some());
         assert!(scratch.dirs().all(Path::is_dir));
         let mut child = scratch.run("", "sleep 1000");
         assert!(cgroup.pids().unwrap().contains(&pid(&child)));
@@ -436,7 +439,7 @@ fn without_cgroups_only_what_was_asked_for_is_missed() {
         layout: Layout::None,
     };
     for linux in ["{}", r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#] {
-        assert!(none.create(linux).unwrap().entrance.unified.is_none());
+        assert!(none.create(linux).unwrap().unified.is_none());
     }
     let error = none.create(r#"{"resources":{"devices":[{"allow":false,"access":"rwm"}]}}"#).unwrap_err();
     assert_eq!(error.to_string(), "linux.resources.devices: the container gets no cgroup to set it in");

@@ -103,20 +103,30 @@ impl Namespaces {
     /// the moment; not the time namespace, which only children of its maker are in; beside a new user
     /// namespace not the network and IPC namespaces, whose files in /sys, /proc/sys and mqueue would belong to
     /// ids that are not mapped yet; and beside a user namespace that init has yet to join none at all, as they have to
-    /// belong to that. A mount namespace in any case, if only for as long as the container's tree is put together.
+    /// belong to that. Nor what init makes [ahead](Self::ahead). A mount namespace in any case, if only for as long as the container's
+    /// tree is put together.
     pub fn at_clone(&self) -> NsSet {
         if self.joins(Ns::User) && self.fork() == Fork::Direct {
             return NsSet::default();
         }
         let new = if self.contains(Ns::Mount) { self.new } else { self.new.with(Ns::Mount) };
-        let set = new.without(Ns::Cgroup).without(Ns::Time);
+        let set = new.without(Ns::Cgroup).without(Ns::Time).minus(self.ahead());
         if set.has(Ns::User) { set.without(Ns::Network).without(Ns::Ipc) } else { set }
     }
 
-    /// The kinds that init makes itself by unshare. The time namespace is none of them: to be in it takes
+    /// The kinds that init makes itself before its creator lets it go on: to make a network namespace takes half a millisecond, in which
+    /// the other one completes the cgroup. None where there is a user namespace to own them, or where something is joined.
+    pub fn ahead(&self) -> NsSet {
+        match self.new.has(Ns::User) || !self.join.is_empty() {
+            true => NsSet::default(),
+            false => self.new.with(Ns::Mount).without(Ns::Pid).without(Ns::Cgroup).without(Ns::Time),
+        }
+    }
+
+    /// The kinds that init makes itself by unshare when it has joined the others. The time namespace is none of them: to be in it takes
     /// more than to make it.
     pub fn later(&self) -> NsSet {
-        self.new.minus(self.at_clone()).without(Ns::Time)
+        self.new.minus(self.at_clone()).minus(self.ahead()).without(Ns::Time)
     }
 
     /// Whether a user id of the container means something: true where there is no map to say that it doesn't.
@@ -328,18 +338,19 @@ mod tests {
     fn when_each_is_made() {
         use Fork::{Direct, Relay};
         use Ns::{Cgroup, Ipc, Mount, Network, Pid, Time, User};
-        for (words, fork, at_clone, later) in [
-            ("", Direct, &[Mount][..], &[][..]),
-            ("pid network ipc cgroup time", Direct, &[Mount, Pid, Network, Ipc], &[Cgroup]),
-            ("user pid network cgroup", Direct, &[User, Mount, Pid], &[Network, Cgroup]),
-            ("pid=/p network", Direct, &[Mount, Network], &[]),
-            ("user=/u network cgroup time", Direct, &[], &[Mount, Network, Cgroup]),
-            ("user=/u pid=/p ipc", Direct, &[], &[Mount, Ipc]),
-            ("user=/u pid network cgroup", Relay, &[Mount, Pid, Network], &[Cgroup]),
+        for (words, fork, at_clone, ahead, later) in [
+            ("", Direct, &[][..], &[Mount][..], &[][..]),
+            ("pid network ipc cgroup time", Direct, &[Pid], &[Mount, Network, Ipc], &[Cgroup]),
+            ("user pid network cgroup", Direct, &[User, Mount, Pid], &[], &[Network, Cgroup]),
+            ("pid=/p network", Direct, &[Mount, Network], &[], &[]),
+            ("user=/u network cgroup time", Direct, &[], &[], &[Mount, Network, Cgroup]),
+            ("user=/u pid=/p ipc", Direct, &[], &[], &[Mount, Ipc]),
+            ("user=/u pid network cgroup", Relay, &[Mount, Pid, Network], &[], &[Cgroup]),
         ] {
             let namespaces = of(words);
             assert_eq!(namespaces.fork(), fork, "{words}");
             assert_eq!(namespaces.at_clone(), set(at_clone), "at clone: {words}");
+            assert_eq!(namespaces.ahead(), set(ahead), "ahead: {words}");
             assert_eq!(namespaces.later(), set(later), "later: {words}");
             assert_eq!(namespaces.new.has(Time), words.contains("time"));
         }

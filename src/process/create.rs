@@ -5,7 +5,7 @@ use super::channel::{self, CreatorEnd, FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState, Surroundings};
 use super::init::{self, Init};
 use super::{idmap, listener, program, start};
-use crate::cgroup::{Birthplace, Cgroup, Doors, Entrance, View};
+use crate::cgroup::{Birthplace, Cgroup, Doors, View};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::net::{self, Moved};
@@ -18,7 +18,7 @@ use crate::rootfs::{CgroupTree, Sources, UserNamespaces};
 use crate::security;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::ns::{self, Ns, NsSet};
-use crate::sys::{file, pidfd, proc, process, schedule, signal};
+use crate::sys::{Errno, file, pidfd, proc, process, schedule, signal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -60,7 +60,8 @@ pub struct NewInit<'a> {
 #[derive(Debug)]
 pub struct Held {
     channel: CreatorEnd,
-    _entrance: Entrance,
+    _born_in: Option<OwnedFd>,
+    _doors: Option<Doors>,
 }
 
 /// A process that is killed on drop, and reaped, unless it was spared.
@@ -108,12 +109,23 @@ impl Drop for Doomed {
     }
 }
 
-/// A cgroup, and groups of resctrl, that are removed on drop unless they were kept.
+/// A cgroup, and groups of resctrl, that are removed on drop once they are complete, unless they were kept.
 #[derive(Debug)]
 struct NewGroups<'a> {
     cgroup: &'a Cgroup,
     rdt: Option<&'a Rdt>,
-    kept: bool,
+    doomed: bool,
+}
+
+impl NewGroups<'_> {
+    fn complete(&mut self, birthplace: &mut Birthplace, plan: &Plan) -> Result<()> {
+        birthplace.complete(&plan.cgroup)?;
+        self.doomed = true;
+        match (self.rdt, &plan.rdt) {
+            (Some(rdt), Some(plan)) => rdt.create(plan),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How long the removal of a failed container's cgroup may take.
@@ -121,7 +133,7 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Drop for NewGroups<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        if self.doomed {
             // The error that led here is the one to report; `delete` finds what is left by the state on record.
             let deadline = Instant::now() + CLEANUP_PATIENCE;
             let _ = self.cgroup.kill_all(signal::KILL, deadline);
@@ -140,7 +152,7 @@ impl NewInit<'_> {
     /// Lets init outlive its creator: the container is on record.
     pub fn keep(mut self) -> Result<(OwnedFd, Held)> {
         self.held.channel.send(ToInit::Kept)?;
-        self.groups.kept = true;
+        self.groups.doomed = false;
         if let Some(devices) = self.devices.take() {
             devices.leave();
         }
@@ -158,11 +170,25 @@ pub fn create(request: Request) -> Result<NewInit> {
     let joins = open_joins(&namespaces.join)?;
     refuse_hosts_own(plan, &joins)?;
     let listener = start::listen(state_dir)?;
-    let Birthplace { entrance, placeholder } = cgroup.create(&plan.cgroup)?;
-    let groups = NewGroups { cgroup, rdt, kept: false };
-    if let (Some(rdt), Some(plan)) = (rdt, &plan.rdt) {
-        rdt.create(plan)?;
-    }
+    let mut birthplace = cgroup.create(&plan.cgroup)?;
+    let mut groups = NewGroups { cgroup, rdt, doomed: false };
+    // All else of it is made while init makes its namespaces. An init that can't do so yet may have no right to open the way in either.
+    let doors = match namespaces.ahead().is_empty() {
+        false => None,
+        true => {
+            groups.complete(&mut birthplace, plan)?;
+            Some(cgroup.doors()?)
+        }
+    };
+    let enter_cgroup = || match &doors {
+        Some(doors) => doors.enter(),
+        None => {
+            let doors = cgroup.doors()?;
+            doors.enter()?;
+            doors.leave_open();
+            Ok(())
+        }
+    };
     let tree = cgroup_tree(cgroup);
     // Init sees the same paths in its own mount namespace, unless it is in a user namespace, which may not search them, or joins a
     // mount namespace, where they mean something else.
@@ -187,7 +213,7 @@ pub fn create(request: Request) -> Result<NewInit> {
     };
     let (channel, end) = channel::pair()?;
     let ignored_signals = signal::ignored();
-    let init = |joins, doors, channel| Init {
+    let init = |joins, enter_cgroup, channel| Init {
         plan,
         host,
         channel,
@@ -195,7 +221,7 @@ pub fn create(request: Request) -> Result<NewInit> {
         state_dir: state_dir.as_raw_fd().unsigned_abs(),
         joins,
         outer_mounts,
-        doors,
+        enter_cgroup,
         sources,
         users: &users,
         files,
@@ -204,20 +230,20 @@ pub fn create(request: Request) -> Result<NewInit> {
         hook_state,
         ignored_signals,
     };
-    let born_in = entrance.unified.as_ref().map(AsFd::as_fd);
+    let born_in = birthplace.unified.as_ref().map(AsFd::as_fd);
     let child = match namespaces.fork() {
         Fork::Direct => match clone_into_pid_namespace(namespaces, &joins, born_in)? {
             Cloned::Child => {
                 // Only the creator holds its end then, so that its death is noticed.
                 drop(channel);
-                init(joins, Some(&entrance.doors), end).run()
+                init(joins, Some(&enter_cgroup), end).run()
             }
             Cloned::Parent(child) => child,
         },
         Fork::Relay => match clone::clone3(NsSet::default(), born_in, false)? {
             Cloned::Child => {
                 drop(channel);
-                match relay(namespaces, &joins, &entrance.doors, &end) {
+                match relay(namespaces, &joins, &enter_cgroup, &end) {
                     Ok(Relay::Init) => init(Vec::new(), None, end).run(),
                     Ok(Relay::Done) => process::exit_now(0),
                     Err(error) => {
@@ -236,13 +262,20 @@ pub fn create(request: Request) -> Result<NewInit> {
     drop(init);
     let Child { pid, pidfd } = child;
     let process = Doomed::new(pidfd);
+    if doors.is_none() {
+        groups.complete(&mut birthplace, plan)?;
+    }
     // Init is in the cgroup now.
-    drop(placeholder);
+    drop(birthplace.placeholder.take());
     equip(plan, host, pid)?;
     rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
-    channel.send(ToInit::Go)?;
+    match channel.send(ToInit::Go) {
+        Err(error) if error.errno() == Some(Errno::EPIPE) => return Err(process.ended_early()),
+        sent => sent?,
+    }
     let devices = converse(&channel, pid, &process, plan, &users, hook_state)?;
-    Ok(NewInit { pid, process, devices, groups, held: Held { channel, _entrance: entrance } })
+    let held = Held { channel, _born_in: birthplace.unified.take(), _doors: doors };
+    Ok(NewInit { pid, process, devices, groups, held })
 }
 
 fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {
@@ -321,10 +354,15 @@ enum Relay {
 }
 
 /// The rare process in between: it joins what init could not join any more, makes init as its sibling, and ends.
-fn relay(namespaces: &Namespaces, joins: &[OwnedFd], doors: &Doors, end: &InitEnd) -> Result<Relay> {
+fn relay(
+    namespaces: &Namespaces,
+    joins: &[OwnedFd],
+    enter_cgroup: &dyn Fn() -> Result<()>,
+    end: &InitEnd,
+) -> Result<Relay> {
     process::die_with_parent(true)?;
     process::hide_from_tracers()?;
-    doors.enter()?;
+    enter_cgroup()?;
     init::join(&namespaces.join, joins)?;
     match clone::clone3(namespaces.at_clone(), None, true)? {
         Cloned::Child => Ok(Relay::Init),

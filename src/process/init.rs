@@ -3,7 +3,6 @@
 use super::channel::{FromInit, InitEnd, ToInit};
 use super::hooks::{self, HookState, Surroundings};
 use super::program::{self, Program};
-use crate::cgroup::Doors;
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::plan::Plan;
@@ -31,8 +30,8 @@ pub struct Init<'a> {
     pub joins: Vec<OwnedFd>,
     /// The mount namespace that it goes back to, where it has none of its own.
     pub outer_mounts: Option<OwnedFd>,
-    /// The way into its cgroup, unless a relay has gone it already.
-    pub doors: Option<&'a Doors>,
+    /// Takes it into its cgroup, unless a relay has done so already.
+    pub enter_cgroup: Option<&'a dyn Fn() -> Result<()>>,
     /// The objects of the host, where init could not open them itself.
     pub sources: Option<Sources>,
     /// Room for many mounts.
@@ -73,8 +72,12 @@ impl<'a> Init<'a> {
         process::die_with_parent(true)?;
         // Its lock is the creator's, and others in a joined PID namespace may look at what init holds.
         file::close_range(self.state_dir, self.state_dir, false)?;
+        let ahead = self.plan.namespaces.ahead();
+        // A creator that still has other things to do learns later of what has failed: when it listens.
+        let made = if ahead.is_empty() { Ok(()) } else { unshare(ahead) };
         self.channel.wait_for(ToInit::Go)?;
-        self.doors.map_or(Ok(()), Doors::enter)?;
+        made?;
+        self.enter_cgroup.map_or(Ok(()), |enter| enter())?;
         self.enter_namespaces()?;
         process::new_session()?;
         let proc = if self.plan.process.is_labelled() { Some(self.open_proc()?) } else { None };
@@ -123,7 +126,7 @@ impl<'a> Init<'a> {
         }
         let later = namespaces.later();
         if !later.is_empty() {
-            ns::unshare(later).field(|| "linux.namespaces".into())?;
+            unshare(later)?;
         }
         Ok(())
     }
@@ -266,6 +269,10 @@ fn await_start(listener: BorrowedFd) -> Result<OwnedFd> {
     }
 }
 
+fn unshare(kinds: NsSet) -> Result<()> {
+    ns::unshare(kinds).field(|| "linux.namespaces".into())
+}
+
 /// Joins existing namespaces. Those that the runtime may join in its own right come before the user namespace, in which it has rights
 /// over nothing but what belongs to that; the others come after it.
 pub fn join(joins: &[Join], fds: &[OwnedFd]) -> Result<()> {
@@ -300,7 +307,7 @@ pub fn become_root(uid: u32, gid: u32, keep_groups: bool, host: &Host) -> Result
 /// A time namespace takes its offsets before the first process is in it, and `unshare` gives it to children only; joining it
 /// afterwards takes this process in, without another fork.
 fn enter_new_time(offsets: Option<&str>) -> Result<()> {
-    ns::unshare(NsSet::default().with(Ns::Time)).field(|| "linux.namespaces".into())?;
+    unshare(NsSet::default().with(Ns::Time))?;
     if let Some(offsets) = offsets {
         Proc::open_mounted()?.write_own("timens_offsets", offsets).field(|| "linux.timeOffsets".into())?;
     }
