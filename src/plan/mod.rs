@@ -130,7 +130,7 @@ impl Plan {
             spec.linux.as_ref().ok_or_else(|| missing("linux", "it says which namespaces to make"))?;
         let mut warnings = Vec::new();
         annotations::check(&spec.annotations, &mut warnings)?;
-        let namespaces = Namespaces::new(linux)?;
+        let namespaces = Namespaces { one_way: host.in_userns, ..Namespaces::new(linux)? };
         let in_userns = host.in_userns || namespaces.contains(Ns::User);
         let owners = Owners { namespaces: &namespaces, can_mount: host.can_mount };
         let label = Label::new(linux.mount_label().as_deref(), &spec.annotations)?;

@@ -24,6 +24,8 @@ pub struct Namespaces {
     /// With a user namespace, the (uid, gid) inside it that init takes to set the container up: 0 where it is
     /// mapped, else the first one that is.
     pub root_ids: Option<(u32, u32)>,
+    /// The runtime is in a user namespace: from a PID namespace that it joins it may not come back into its own, which is not of that.
+    pub one_way: bool,
 }
 
 /// An existing namespace to join.
@@ -92,11 +94,15 @@ impl Namespaces {
     /// How many processes it takes. A PID namespace belongs to the user namespace of the process that makes
     /// it, and holds only its children: with an existing user namespace, somebody has to join that before
     /// init is born. And in a new user namespace init has no rights over existing namespaces: somebody has to
-    /// join them before.
+    /// join them before. To join a PID namespace takes nobody else, unless there is no way back from it.
     pub fn fork(&self) -> Fork {
         let new_pid_in_joined_user = self.joins(Ns::User) && self.new.has(Ns::Pid);
         let joins_beside_new_user = self.new.has(Ns::User) && !self.join.is_empty();
-        if new_pid_in_joined_user || joins_beside_new_user { Fork::Relay } else { Fork::Direct }
+        let joins_pid_for_good = self.one_way && self.joins(Ns::Pid);
+        match new_pid_in_joined_user || joins_beside_new_user || joins_pid_for_good {
+            true => Fork::Relay,
+            false => Fork::Direct,
+        }
     }
 
     /// The kinds that the clone of init makes. Not the cgroup namespace, whose root would be the cgroup of
@@ -354,6 +360,8 @@ mod tests {
             assert_eq!(namespaces.later(), set(later), "later: {words}");
             assert_eq!(namespaces.new.has(Time), words.contains("time"));
         }
+        let from_within = |words: &str| Namespaces { one_way: true, ..of(words) }.fork();
+        assert_eq!([from_within("pid=/p network"), from_within("pid network=/n")], [Relay, Direct]);
     }
 
     #[test]

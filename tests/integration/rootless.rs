@@ -286,7 +286,7 @@ fn a_pid_namespace_is_joined_from_within_a_user_namespace() {
     let second = Bundle::idle().prelude(&enter).join("pid", format!("/proc/{}/ns/pid", first.pid()));
     let second = hook(hook(second, "createRuntime"), "poststart").up();
     assert_eq!(namespace(second.pid()), namespace(first.pid()));
-    let seen = second.exec(&["ps", "-o", "pid,args"]).ok();
+    let seen = second.exec(&["sh", "-c", "ps -o pid,args"]).ok();
     assert!(seen.lines().len() > 3 && seen.lines()[1].trim().starts_with("1 "), "{seen}");
     let own = namespace(std::process::id().cast_signed());
     for kind in ["createRuntime", "poststart"] {
