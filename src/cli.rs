@@ -4,6 +4,7 @@ mod create;
 mod dashes;
 mod events;
 mod exec;
+mod frequent;
 mod global;
 mod update;
 
@@ -258,7 +259,8 @@ pub struct Spec {
 
 /// Parses a command line.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(dashes::doubled(args.collect()))
+    let args = dashes::doubled(args.collect());
+    frequent::parse(&args).map_or_else(|| Cli::try_parse_from(&args), Ok)
 }
 
 /// The log that a command line names which can't be parsed as a whole.
