@@ -51,6 +51,9 @@ impl MountIdMap {
         owners: Owners,
         field: &str,
     ) -> Result<Option<MountIdMap>> {
+        if option.is_none() && mount.uid_mappings().is_none() && mount.gid_mappings().is_none() {
+            return Ok(None);
+        }
         let uids = namespaces::id_map(mount.uid_mappings(), &format!("{field}.uidMappings"))?;
         let gids = namespaces::id_map(mount.gid_mappings(), &format!("{field}.gidMappings"))?;
         let given = !(uids.is_empty() && gids.is_empty());

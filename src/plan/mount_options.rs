@@ -226,17 +226,17 @@ impl MountOptions {
     pub fn new(options: &[String], field: &str) -> Result<MountOptions> {
         let mut all = MountOptions::default();
         for (i, option) in options.iter().enumerate() {
-            let field = format!("{field}.options[{i}]");
+            let field = || format!("{field}.options[{i}]");
             for piece in pieces(option) {
                 match lookup(piece).or_else(|| id_map(piece)) {
                     Some((name, effect)) => {
-                        all.apply(name, effect, field.clone())?;
+                        all.apply(name, effect, field)?;
                         if let (Some(option), Some((_, map))) = (&mut all.id_map, piece.split_once('=')) {
                             option.map = Some(map.to_owned());
                         }
                     }
                     None => {
-                        all.unknown.push((field.clone(), piece.to_owned()));
+                        all.unknown.push((field(), piece.to_owned()));
                         all.data.push(data(piece));
                     }
                 }
@@ -245,7 +245,7 @@ impl MountOptions {
         Ok(all)
     }
 
-    fn apply(&mut self, name: &'static str, effect: Effect, field: String) -> Result<()> {
+    fn apply(&mut self, name: &'static str, effect: Effect, field: impl Fn() -> String) -> Result<()> {
         self.names_flags |= effect.is_flag();
         match effect {
             Effect::Nothing => {}
@@ -268,18 +268,19 @@ impl MountOptions {
             }
             Effect::Superblock => self.flags.push(name),
             Effect::Propagation(kind, reach) => self.propagation.push((kind, reach == Reach::Tree)),
-            Effect::CopyUp => self.copy_up = Some(field),
+            Effect::CopyUp => self.copy_up = Some(field()),
             Effect::IdMap(reach) => {
-                self.id_map = Some(IdMapOption { recursive: reach == Reach::Tree, map: None, field });
+                let recursive = reach == Reach::Tree;
+                self.id_map = Some(IdMapOption { recursive, map: None, field: field() });
             }
             Effect::Source(link) if [SourceLink::Followed, link].contains(&self.source.0) => {
-                self.source = (link, Some(field));
+                self.source = (link, Some(field()));
             }
             Effect::Source(_) => {
-                let error = Error::new("a link can't be both mounted and copied").field(field);
+                let error = Error::new("a link can't be both mounted and copied").field(field());
                 return Err(error.hint("src-nofollow mounts it, copy-symlink copies it"));
             }
-            Effect::DestinationNoFollow => self.no_follow = Some(field),
+            Effect::DestinationNoFollow => self.no_follow = Some(field()),
         }
         Ok(())
     }

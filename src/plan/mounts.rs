@@ -151,9 +151,9 @@ fn step(
     warnings: &mut Vec<String>,
 ) -> Result<MountStep> {
     let options = MountOptions::new(mount.options().as_deref().unwrap_or_default(), field)?;
-    let procfs = lexical(&destination) == Path::new("proc");
-    let kind = kind(mount, &options, scope, field, procfs, warnings)?;
-    check_proc(&destination, &kind).field(|| format!("{field}.destination"))?;
+    let place = lexical(&destination);
+    let kind = kind(mount, &options, scope, field, place == Path::new("proc"), warnings)?;
+    check_proc(&place, &kind).field(|| format!("{field}.destination"))?;
     check_links(&options, &kind)?;
     let id_map = MountIdMap::new(mount, options.id_map.as_ref(), scope.owners, field)?;
     if id_map.is_some() && !matches!(kind, MountKind::Bind { .. } | MountKind::New { .. }) {
@@ -202,11 +202,12 @@ fn check_links(options: &MountOptions, kind: &MountKind) -> Result<()> {
 /// SHOULD be an absolute path." `..` stays: it is resolved inside the root when the mount is made.
 fn destination(mount: &Mount, root: &Path, field: &str, warnings: &mut Vec<String>) -> Result<PathBuf> {
     let given = mount.destination();
-    let inside = place(given, root);
-    if mount_root::below(given, root).is_some() {
-        let taken = inside.display();
+    let below = mount_root::below(given, root);
+    if let Some(below) = &below {
+        let taken = below.display();
         warnings.push(format!("{field}.destination: {given:?} is below root.path, taken as /{taken}"));
     }
+    let inside = below.unwrap_or_else(|| inside(given));
     if lexical(&inside).as_os_str().is_empty() {
         return Err(Error::new(format!("{given:?} is the root itself"))
             .field(format!("{field}.destination"))
@@ -225,7 +226,10 @@ pub fn place(destination: &Path, root: &Path) -> PathBuf {
 
 /// A path inside the container, relative to its root, without `.` and doubled slashes.
 pub fn inside(path: &Path) -> PathBuf {
-    path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)).collect()
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    let mut inside = PathBuf::with_capacity(path.as_os_str().len());
+    inside.extend(parts);
+    inside
 }
 
 /// What is mounted. "For bind mounts (when options include either bind or rbind), the type is a dummy, often
@@ -301,12 +305,11 @@ const PROC_FILES: [&str; 11] = [
 ];
 
 /// Refuses what would hide parts of `/proc`: there the container, its callers and the runtime read and write
-/// what they must be able to trust (CVE-2019-16884). Symbolic links on the way are found when the mount is
-/// made.
-fn check_proc(destination: &Path, kind: &MountKind) -> Result<()> {
-    let destination = lexical(destination);
-    let Ok(below) = destination.strip_prefix("proc") else { return Ok(()) };
-    let shown = Path::new("/").join(&destination);
+/// what they must be able to trust (CVE-2019-16884). `place` is lexical; symbolic links on the way to it are found when the mount
+/// is made.
+fn check_proc(place: &Path, kind: &MountKind) -> Result<()> {
+    let Ok(below) = place.strip_prefix("proc") else { return Ok(()) };
+    let shown = Path::new("/").join(place);
     let allowed = match kind {
         MountKind::Remount { .. } => true,
         MountKind::Bind { procfs: true, .. } => true,
@@ -325,7 +328,7 @@ fn check_proc(destination: &Path, kind: &MountKind) -> Result<()> {
 
 /// The path with `..` taken away as if there were no symbolic links.
 pub fn lexical(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
+    let mut clean = PathBuf::with_capacity(path.as_os_str().len());
     for part in path.components() {
         match part {
             Component::ParentDir => drop(clean.pop()),
