@@ -3,10 +3,12 @@
 use crate::cli::{self, CgroupManager, Global};
 use crate::container::{self, CreateOptions};
 use crate::error::Result;
+use crate::sys::memory;
 use std::path::PathBuf;
 
 /// Creates a container.
 pub fn create(global: &Global, root: PathBuf, args: cli::Create) -> Result<u8> {
+    memory::populate();
     let created = container::create(&options(global, root, args, true)?)?;
     // The process ends now, and with it all that this holds open.
     std::mem::forget(created);

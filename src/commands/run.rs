@@ -4,11 +4,13 @@ use super::create::options;
 use crate::cli::{Global, Run};
 use crate::container::{self, CreateOptions};
 use crate::error::Result;
+use crate::sys::memory;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Runs a container; attached, it takes over the exit code of its first process.
 pub fn run(global: &Global, root: PathBuf, args: Run) -> Result<u8> {
+    memory::populate();
     let pid_file = args.create.pid_file.clone();
     let options = CreateOptions { start: true, ..options(global, root, args.create, args.detach)? };
     let mut created = container::create(&options)?;

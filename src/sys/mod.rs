@@ -19,6 +19,7 @@ pub mod file;
 #[cfg(target_arch = "x86_64")]
 mod image;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod netlink;
