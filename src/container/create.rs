@@ -100,7 +100,6 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     state.rdt = plan.rdt.as_ref().map(Rdt::locate).transpose()?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.create_record(&state)?;
-    file::create_at(dir.fd(), CONFIG, &config)?;
     if notify_socket().is_some() {
         file::make_dir(dir.fd(), Path::new(notify::DIR), 0o755)?;
     }
@@ -109,16 +108,22 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         false => Some(Attached::begin(&mut plan.process, !options.no_subreaper)?),
     };
     let hook_state = hook_state(&state);
-    let new_init = init::create(init::Request {
+    let rdt = state.rdt.clone();
+    let request = init::Request {
         plan: &plan,
         host: &host,
         cgroup: &cgroup,
-        rdt: state.rdt.as_ref(),
+        rdt: rdt.as_ref(),
         state_dir: dir.fd(),
         console: console(options, &mut attached)?,
         hook_state: &hook_state,
+    };
+    let created = init::create(request, |pid| {
+        file::create_at(dir.fd(), CONFIG, &config)?;
+        state.init = Some(InitProcess::of(pid)?);
+        dir.prepare_record(&state)
     });
-    let new_init = new_init.inspect_err(|error| {
+    let (new_init, record) = created.inspect_err(|error| {
         // "If any prestart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at" its
         // end, where the poststop hooks are; likewise of createRuntime and createContainer hooks: runtime.md, lifecycle.
         if error.is_about("hooks.") {
@@ -126,8 +131,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         }
     })?;
     log::debug(|| format!("child process in init(): init is process {}", new_init.pid));
-    state.init = Some(InitProcess::of(new_init.pid)?);
-    dir.save(&state)?;
+    record.put()?;
     if let Some(path) = &options.pidfd_socket {
         send_pidfd(path, new_init.pidfd()?)?;
     }

@@ -23,6 +23,7 @@ pub use state::{InitProcess, State, Status};
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::spec::{self, Spec};
+use crate::sys::file::Replacement;
 use crate::sys::{Errno, cred, file};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -208,8 +209,9 @@ impl StateDir {
         Ok(file::create_at(self.fd(), state::FILE, &to_bytes(state)?)?)
     }
 
-    fn save(&self, state: &State) -> Result<()> {
-        Ok(file::replace_at(self.fd(), state::FILE, &to_bytes(state)?, 0o600)?)
+    /// Writes a new record, which is put in the place of the old one later.
+    fn prepare_record(&self, state: &State) -> Result<Replacement<'_>> {
+        Ok(Replacement::write(self.fd(), state::FILE, &to_bytes(state)?, 0o600)?)
     }
 
     /// Whether somebody else has removed the directory, as far as can be seen. What has the container's name now is another one.

@@ -161,8 +161,9 @@ impl NewInit<'_> {
     }
 }
 
-/// Makes the container's init, up to where it waits to be started.
-pub fn create(request: Request) -> Result<NewInit> {
+/// Makes the container's init, up to where it waits to be started. While it sets the container up, the caller does what there is to
+/// do with its pid.
+pub fn create<T>(request: Request, meanwhile: impl FnOnce(i32) -> Result<T>) -> Result<(NewInit, T)> {
     let Request { plan, host, cgroup, rdt, state_dir, console, hook_state } = request;
     let namespaces = &plan.namespaces;
     security::lsm::check_enabled(&plan.process)?;
@@ -273,9 +274,10 @@ pub fn create(request: Request) -> Result<NewInit> {
         Err(error) if error.errno() == Some(Errno::EPIPE) => return Err(process.ended_early()),
         sent => sent?,
     }
+    let done = meanwhile(pid)?;
     let devices = converse(&channel, pid, &process, plan, &users, hook_state)?;
     let held = Held { channel, _born_in: birthplace.unified.take(), _doors: doors };
-    Ok(NewInit { pid, process, devices, groups, held })
+    Ok((NewInit { pid, process, devices, groups, held }, done))
 }
 
 fn open_joins(joins: &[Join]) -> Result<Vec<OwnedFd>> {

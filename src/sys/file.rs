@@ -155,25 +155,53 @@ pub fn create_at(dir: BorrowedFd, name: &str, content: &[u8]) -> Result<()> {
 /// Creates a file below a directory, replacing its content as one step: whoever reads it sees the old content or the
 /// new one. Nothing is synced to a disk: what is written this way has a meaning only until the next boot.
 pub fn replace_at(dir: BorrowedFd, name: &str, content: &[u8], mode: u32) -> Result<()> {
-    let temporary = format!(".{name}.new");
-    // Never a file that is there: its owner could write what others believe to be ours.
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)));
-    let remove = || rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
-    let opened = match open() {
-        // Left by a command that was killed.
-        Err(Errno::EEXIST) => remove().map_err(Errno::from).and_then(|()| open()),
-        opened => opened,
-    };
-    let fd = opened.called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
-    let replaced = write_all(fd, content).and_then(|()| {
-        rustix::fs::renameat(dir, &temporary, dir, name)
-            .called(|| format!("renameat({}, {temporary:?}, {name:?})", shown(dir)))
-    });
-    replaced.inspect_err(|_| {
-        // The error to report is the one that led here.
-        let _ = remove();
-    })
+    Replacement::write(dir, name, content, mode)?.put()
+}
+
+/// The new content of a file below a directory, with another name until it is put in its place. It is removed on drop if it was not.
+#[derive(Debug)]
+pub struct Replacement<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a str,
+    temporary: String,
+    is_put: bool,
+}
+
+impl<'a> Replacement<'a> {
+    /// Writes it.
+    pub fn write(dir: BorrowedFd<'a>, name: &'a str, content: &[u8], mode: u32) -> Result<Self> {
+        let temporary = format!(".{name}.new");
+        // Never a file that is there: its owner could write what others believe to be ours.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || retry(|| rustix::fs::openat(dir, &temporary, flags, Mode::from_raw_mode(mode)));
+        let opened = match open() {
+            // Left by a command that was killed.
+            Err(Errno::EEXIST) => remove_at(dir, temporary.as_ref()).and_then(|()| open()),
+            opened => opened,
+        };
+        let fd = opened.called(|| format!("openat({}, {temporary:?}, O_CREAT)", shown(dir)))?;
+        let replacement = Replacement { dir, name, temporary, is_put: false };
+        write_all(fd, content)?;
+        Ok(replacement)
+    }
+
+    /// Puts it in the place of the old content: `renameat`.
+    pub fn put(mut self) -> Result<()> {
+        let Replacement { dir, name, temporary, .. } = &self;
+        rustix::fs::renameat(dir, temporary, dir, *name)
+            .called(|| format!("renameat({}, {temporary:?}, {name:?})", shown(*dir)))?;
+        self.is_put = true;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        if !self.is_put {
+            // The error to report is the one that led here.
+            let _ = remove_at(self.dir, self.temporary.as_ref());
+        }
+    }
 }
 
 /// Writes all of `content`.

@@ -266,11 +266,8 @@ fn hooks_run_as_the_user() {
 fn a_pid_namespace_is_joined_from_within_a_user_namespace() {
     requires!(Need::Root, Need::UserNamespace, Need::Program("nsenter"));
     // It ends with this test, however that ends: nothing is to be read any more.
-    let mut outer = Command::new("unshare")
-        .args(["--user", "--mount", "cat"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut outer =
+        Command::new("unshare").args(["--user", "--mount", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
     let target = format!("/proc/{}", outer.id());
     wait_until("it is there", || fs::read_to_string(format!("{target}/comm")).unwrap() == "cat\n");
     let enter = format!("set -- nsenter --user={target}/ns/user --mount={target}/ns/mnt \"$@\"");
