@@ -2,6 +2,7 @@
 
 mod containers;
 mod daemon;
+mod runtimes;
 mod storm;
 mod swarm;
 

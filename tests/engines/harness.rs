@@ -13,6 +13,7 @@ mod need;
 mod network;
 #[path = "../integration/harness/output.rs"]
 mod output;
+mod recorder;
 #[path = "../integration/harness/rootfs.rs"]
 mod rootfs;
 #[path = "../integration/harness/running.rs"]

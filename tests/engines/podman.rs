@@ -91,6 +91,13 @@ fn run_passes_output_and_exit_code_on() {
     assert_eq!(run("--pid host", "kill -9 $$").code(), 137);
 }
 
+#[test]
+fn run_removes_what_has_ended() {
+    requires!(NEED);
+    container::check_removal::<Podman>();
+    podman("container exists gone").fails(1, &[]);
+}
+
 /// Exit codes that Podman makes of the runtime's text.
 #[test]
 fn run_tells_what_cannot_be_executed() {
@@ -144,8 +151,36 @@ fn a_container_in_the_background_lives_its_life() {
 
     c.cmd("start", "").ok();
     c.says("started\nbye\nstarted");
+    let pid = c.inspect(".State.Pid");
     c.cmd("restart -t 0", "").ok();
+    c.says("started\nbye\nstarted\nstarted");
     assert_eq!(c.inspect(".State.Status"), "running");
+    assert_ne!(c.inspect(".State.Pid"), pid);
+    c.remove();
+}
+
+/// Who hears SIGTERM and goes on gets SIGKILL when the time is over.
+#[test]
+fn stop_becomes_a_kill() {
+    requires!(NEED);
+    let script = "trap \"echo heard\" TERM; echo started; while :; do sleep 0.1; done";
+    let c = Container::of("stubborn", "--network none", script);
+    c.says("started");
+    c.cmd("stop -t 2", "").ok();
+    assert_eq!(c.inspect(".State.ExitCode"), "137");
+    assert_eq!(c.cmd("logs", "").ok().stdout, "started\nheard\n");
+    c.remove();
+}
+
+#[test]
+fn wait_gives_the_code_of_one_that_runs() {
+    requires!(NEED);
+    let script = "until test -e /tmp/go; do sleep 0.1; done; exit 7";
+    let c = Container::of("awaited", "--network none", script);
+    let wait = world().spawn("podman wait awaited");
+    wait_until("it waits", || world().sh("pgrep -f '^podman wait awaited'").status.success());
+    c.cmd("exec", "touch /tmp/go").ok();
+    assert_eq!(wait.wait().ok().stdout, "7\n");
     c.remove();
 }
 
@@ -180,7 +215,13 @@ fn exec_runs_further_processes() {
     c.cmd("exec", "nosuch").fails(127, &["executable file not found in $PATH"]);
     c.cmd("exec", "/etc/passwd").fails(126, &["permission denied"]);
     c.cmd("exec", "sh -c 'kill -9 $$'").fails(137, &[]);
-    c.cmd("exec --privileged", "grep CapEff /proc/self/status").ok();
+    let capabilities = |options: &str| {
+        let out = podman(&format!("{options} grep CapEff /proc/self/status")).ok();
+        out.field("CapEff:").to_owned()
+    };
+    let all = capabilities("run --rm --network none --privileged bb:1");
+    assert_eq!(capabilities("exec --privileged exec"), all);
+    assert_ne!(capabilities("exec exec"), all);
     c.cmd("exec -d", "sh -c 'echo detached >/tmp/made; sleep 300'").ok();
     wait_until("it runs", || c.cmd("exec", "cat /tmp/made").stdout == "detached\n");
     let sleeping =
@@ -204,13 +245,7 @@ fn a_terminal_is_left_and_taken_up_again() {
 #[test]
 fn exec_gives_a_terminal() {
     requires!(NEED);
-    let c = Container::up("exectty", "");
-    let (command, mut terminal) = world().spawn_on_terminal("podman exec -it exectty sh");
-    terminal.write("tty; until [ \"$(stty size)\" = '24 80' ]; do sleep 0.1; done; echo $((40 + 2))\n");
-    assert!(terminal.read_until("42").contains("/dev/pts/"));
-    terminal.write("while [ \"$(stty size)\" != '33 99' ]; do sleep 0.1; done; exit 5\n");
-    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 5);
-    c.remove();
+    container::check_exec_terminal::<Podman>();
 }
 
 #[test]
@@ -219,6 +254,9 @@ fn attach_passes_both_directions_on() {
     let c = Container::of("attach", "-i --network none", "while read line; do echo got $line; done; exit 9");
     let out = world().sh("(echo one; echo two) | podman attach attach").ok();
     assert_eq!(out.stdout.trim(), "got one\ngot two", "{out}");
+    // Podman 4.3 itself exits with 0 then.
+    wait_until("it exits", || c.inspect(".State.Status") == "exited");
+    assert_eq!(c.inspect(".State.ExitCode"), "9");
     c.remove();
 }
 

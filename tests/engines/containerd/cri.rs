@@ -125,15 +125,16 @@ impl Container {
 
 const IDLE: &str = "trap 'exit 4' TERM; sleep 300 & echo up; while :; do wait; sleep 300 & done";
 
-fn resources(memory: u64) -> Message {
-    Message::new().number(1, 100_000).number(2, 50_000).number(3, 512).number(4, memory)
+/// Limits of the processor's time, its shares and the memory.
+fn resources(quota: u64, shares: u64, memory: u64) -> Message {
+    Message::new().number(1, 100_000).number(2, quota).number(3, shares).number(4, memory)
 }
 
 #[test]
 fn a_pod_of_two_containers() {
     requires!(NEED, Need::File("/usr/lib/cni/bridge"));
     let pod = Pod::run("pair", 0);
-    let limits = Message::new().message(1, &resources(64 << 20));
+    let limits = Message::new().message(1, &resources(50_000, 512, 64 << 20));
     let one = pod.container("one", &format!("echo $GREETING >/tmp/said; {IDLE}"), &limits);
     let two = pod.container("two", IDLE, &Message::new());
     assert_eq!((one.status().number(3), two.status().number(3)), (RUNNING, RUNNING));
@@ -145,14 +146,19 @@ fn a_pod_of_two_containers() {
     }
     assert_eq!(one.exec("cat /tmp/said; hostname; exit 3"), (3, "hello\npair\n".into()));
 
-    let (memory, cpu, quota) = match Need::CgroupV1.is_met() {
-        true => ("memory.limit_in_bytes", "cpu.cfs_quota_us", "50000"),
-        false => ("memory.max", "cpu.max", "50000 100000"),
+    let files = match Need::CgroupV1.is_met() {
+        true => ["memory.limit_in_bytes", "cpu.cfs_quota_us", "cpu.shares"],
+        false => ["memory.max", "cpu.max", "cpu.weight"],
     };
-    let file = |name: &str| world().cgroup_file(&one.id, name);
-    assert_eq!((file(memory), file(cpu)), ("67108864".into(), quota.into()));
-    call("UpdateContainerResources", &one.request().message(2, &resources(128 << 20)));
-    assert_eq!((file(memory), file(cpu)), ("134217728".into(), quota.into()));
+    let limits = || files.map(|name| world().cgroup_file(&one.id, name));
+    let expected = |memory, quota, shares, weight| match Need::CgroupV1.is_met() {
+        true => [memory, quota, shares].map(str::to_owned),
+        false => [memory.to_owned(), format!("{quota} 100000"), String::from(weight)],
+    };
+    // As a weight, 1024 shares are 100.
+    assert_eq!(limits(), expected("67108864", "50000", "512", "59"));
+    call("UpdateContainerResources", &one.request().message(2, &resources(25_000, 1024, 128 << 20)));
+    assert_eq!(limits(), expected("134217728", "25000", "1024", "100"));
     let stats = call("ContainerStats", &one.request()).message(1);
     assert_ne!(stats.message(3).message(2).number(1), 0, "the working set");
     if Need::Machine.is_met() {

@@ -2,6 +2,7 @@
 
 use super::{IMAGE, NEED, RUNTIME, Task, ctr, run, world};
 use crate::harness::{Need, requires, wait_until};
+use serde_json::Value;
 
 #[test]
 fn run_passes_output_and_exit_code_on() {
@@ -48,6 +49,23 @@ fn kill_all() {
     t.remove();
 }
 
+/// In the host's pid namespace nobody dies of the first process's end.
+#[test]
+fn kill_all_in_the_pid_namespace_of_the_host() {
+    requires!(NEED);
+    let t = Task::up("kill-host", "--with-ns pid:/proc/1/ns/pid");
+    let ps = ctr("task ps kill-host").ok();
+    let pids: Vec<&str> =
+        ps.lines().into_iter().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(pids.len(), 2, "{ps}");
+    let lives = |pid: &str| world().sh(&format!("kill -0 {pid}")).status.success();
+    assert!(pids.iter().all(|pid| lives(pid)), "they have the numbers of the host: {ps}");
+    ctr("task kill -s 9 --all kill-host").ok();
+    wait_until("both are dead", || !pids.iter().any(|pid| lives(pid)));
+    wait_until("it stops", || t.status() == "STOPPED");
+    t.remove();
+}
+
 #[test]
 fn terminals() {
     requires!(NEED);
@@ -61,9 +79,10 @@ fn terminals() {
     let t = Task::up("tty-task", "");
     let (command, mut terminal) =
         world().spawn_on_terminal("ctr task exec -t --exec-id tty-exec tty-task sh");
-    terminal.write("tty; echo $((40 + 2)); exit 5\n");
+    terminal
+        .write("tty; echo $((40 + 2)); while [ \"$(stty size)\" != '33 99' ]; do sleep 0.1; done; exit 5\n");
     assert!(terminal.read_until("42").contains("/dev/pts/"));
-    assert_eq!(command.wait().code(), 5);
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 5);
     t.remove();
 }
 
@@ -79,9 +98,12 @@ fn limits_and_metrics() {
     assert_eq!(file(memory), "67108864");
     assert_eq!(file(cpu), quota);
     let metrics = ctr("task metrics --format json limits-task").ok();
-    let metrics: serde_json::Value = serde_json::from_str(&metrics.stdout).unwrap();
-    let text = metrics.to_string();
-    assert!(text.contains("67108864"), "the limit is among them: {text}");
+    let metrics: Value = serde_json::from_str(&metrics.stdout).unwrap();
+    // As containerd reads them of cgroups of version 1 and of version 2.
+    let limit = if Need::CgroupV1.is_met() { "/memory/usage/limit" } else { "/memory/usage_limit" };
+    assert_eq!(metrics.pointer(limit).and_then(Value::as_u64), Some(67_108_864), "{metrics}");
+    assert_eq!(file("pids.current"), "2");
+    assert_eq!(metrics.pointer("/pids/current").and_then(Value::as_u64), Some(2), "{metrics}");
     t.remove();
 }
 

@@ -1,7 +1,7 @@
 //! Single containers and their networks.
 
 use super::{Container, Docker, NEED, docker, run, world};
-use crate::harness::container::{check_detaching, check_terminal};
+use crate::harness::container::{check_detaching, check_exec_terminal, check_removal, check_terminal};
 use crate::harness::{Need, Output, requires, wait_until};
 
 #[test]
@@ -22,6 +22,12 @@ fn run_passes_output_and_exit_code_on() {
     assert_eq!((out.code(), out.stdout.as_str(), out.stderr.as_str()), (3, "out\n", "err\n"), "{out}");
     assert_eq!(world().sh("echo typed | docker run --rm -i --network none bb:1 cat").ok().stdout, "typed\n");
     assert_eq!(run("--pid host", "kill -9 $$").code(), 137);
+}
+
+#[test]
+fn run_removes_what_has_ended() {
+    requires!(NEED);
+    check_removal::<Docker>();
 }
 
 /// Exit codes that dockerd makes of the runtime's text.
@@ -59,8 +65,13 @@ fn a_container_in_the_background_lives_its_life() {
     assert_eq!(c.cmd("logs", "").ok().stdout, "started\nbye\n");
     assert!(world().cgroups(&c.id).is_empty());
     c.cmd("start", "").ok();
+    c.says("started\nbye\nstarted");
+    let (pid, time) = (c.inspect(".State.Pid"), c.inspect(".State.StartedAt"));
     c.cmd("restart -t 0", "").ok();
+    c.says("started\nbye\nstarted\nstarted");
     assert_eq!(c.inspect(".State.Status"), "running");
+    assert_ne!(c.inspect(".State.Pid"), pid);
+    assert_ne!(c.inspect(".State.StartedAt"), time);
     c.cmd("kill -s USR1", "").ok();
     assert_eq!(c.cmd("wait", "& docker kill -s 9 life >/dev/null; wait").ok().lines().last(), Some(&"137"));
     c.remove();
@@ -87,13 +98,7 @@ fn terminals() {
     requires!(NEED);
     check_terminal::<Docker>();
     check_detaching::<Docker>();
-
-    let c = Container::up("exectty", "");
-    let (command, mut terminal) = world().spawn_on_terminal("docker exec -it exectty sh");
-    terminal.write("tty; echo $((40 + 2)); exit 5\n");
-    assert!(terminal.read_until("42").contains("/dev/pts/"));
-    assert_eq!(command.wait().code(), 5);
-    c.remove();
+    check_exec_terminal::<Docker>();
 }
 
 /// Files of the container's cgroup, of either version, and what they say at first and after the update.
@@ -181,6 +186,7 @@ fn an_init_reaps_and_a_check_is_run() {
     let c = Container::up("init", options);
     assert!(c.cmd("exec", "cat /proc/1/comm").ok().stdout.contains("init"));
     wait_until("unhealthy", || c.inspect(".State.Health.Status") == "unhealthy");
+    c.assert_reaps();
     c.cmd("exec", "touch /tmp/well").ok();
     wait_until("healthy", || c.inspect(".State.Health.Status") == "healthy");
     c.cmd("stop -t 60", "").ok();
@@ -216,6 +222,9 @@ fn containers_on_a_network_of_their_own() {
         docker(&format!("run --rm --network backend bb:1 sh -c '{ask}'")).stdout == "hello\n"
     });
     assert_eq!(world().sh("curl -s http://127.0.0.1:8080/").ok().stdout, "hello\n");
+    // Docker answers for the name by rules that it makes in the container's network namespace.
+    let by_name = docker("run --rm --network backend bb:1 wget -q -O - http://server/").ok();
+    assert_eq!(by_name.stdout, "hello\n");
     let joined = docker("run --rm --network container:server bb:1 readlink /proc/self/ns/net").ok().stdout;
     assert_eq!(server.cmd("exec", "readlink /proc/1/ns/net").ok().stdout, joined);
     server.remove();
@@ -241,10 +250,13 @@ fn build_runs_its_steps() {
 #[test]
 fn buildkit_runs_its_steps() {
     requires!(NEED, Need::File("/usr/libexec/docker/cli-plugins/docker-buildx"));
-    let file = "FROM localhost/bb:1\nRUN cat /proc/self/cgroup >/cgroup; id -u >/uid\nUSER app\nRUN id -un\n\
+    let file = "FROM localhost/bb:1\nRUN id -u >/uid; sleep 3\nUSER app\nRUN id -un\n\
                 CMD [\"sh\", \"-c\", \"cat /uid; id -un\"]\n";
     world().write("/tmp/buildkit/Dockerfile", file);
-    let out = world().sh("docker build --progress plain --network none -t by-buildkit /tmp/buildkit").ok();
+    let build = world().spawn("docker build --progress plain --network none -t by-buildkit /tmp/buildkit");
+    // Not the `runc` of the host.
+    wait_until("it runs a step", || world().sh("pgrep -f '^/usr/local/sbin/orlop .*run '").status.success());
+    let out = build.wait().ok();
     assert!(out.stderr.contains("app\n"), "{out}");
     assert_eq!(run_image("by-buildkit").stdout, "0\napp\n");
 }

@@ -69,12 +69,35 @@ impl<E: Engine> Container<E> {
         wait_until(text, || self.cmd("logs", "").stdout.contains(text));
     }
 
+    /// A process whose parent has ended is the first one's, which waits for it when it ends.
+    #[track_caller]
+    pub fn assert_reaps(&self) {
+        let out = self.cmd("exec", "sh -c 'sleep 300 >/dev/null 2>&1 & echo $!'").ok();
+        let orphan = out.stdout.trim();
+        let adopted = || self.cmd("exec", &format!("cat /proc/{orphan}/status")).ok().field("PPid:") == "1";
+        wait_until("the first process is its parent", adopted);
+        self.cmd("exec", &format!("kill {orphan}")).ok();
+        wait_until("it is gone", || !self.cmd("exec", &format!("test -e /proc/{orphan}")).status.success());
+        wait_until("there are no zombies", || !self.cmd("exec", "ps -o stat").ok().stdout.contains('Z'));
+    }
+
     /// Removes it; nothing of it is left.
     #[track_caller]
     pub fn remove(self) {
         self.cmd(E::REMOVE, "").ok();
         E::world().assert_nothing_left(&self.id);
     }
+}
+
+/// `run --rm` that succeeds: the container is nowhere afterwards.
+#[track_caller]
+pub fn check_removal<E: Engine>() {
+    let options = "--name gone --cidfile /tmp/gone.id --network none";
+    let out = command::<E>(&format!("run --rm {options} bb:1 echo out")).ok();
+    assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("out\n", ""));
+    let id = E::world().sh("cat /tmp/gone.id").ok();
+    assert!(command::<E>(&format!("container inspect {}", id.stdout)).code() != 0);
+    E::world().assert_nothing_left(&id.stdout);
 }
 
 /// A terminal is one for the container, and follows its size.
@@ -84,6 +107,17 @@ pub fn check_terminal<E: Engine>() {
     let (command, mut terminal) = E::world().spawn_on_terminal(&line);
     assert!(terminal.read_until("ready").contains("/dev/pts/0"));
     assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 6);
+}
+
+/// So is one for a further process.
+pub fn check_exec_terminal<E: Engine>() {
+    let c = Container::<E>::up("exectty", "");
+    let (command, mut terminal) = E::world().spawn_on_terminal(&format!("{} exec -it exectty sh", E::NAME));
+    terminal.write("tty; until [ \"$(stty size)\" = '24 80' ]; do sleep 0.1; done; echo $((40 + 2))\n");
+    assert!(terminal.read_until("42").contains("/dev/pts/"));
+    terminal.write("while [ \"$(stty size)\" != '33 99' ]; do sleep 0.1; done; exit 5\n");
+    assert_eq!(command.wait_while(|| terminal.resize_again(33, 99)).code(), 5);
+    c.remove();
 }
 
 /// Whoever is at the terminal may go by ctrl-p ctrl-q, and the container stays; another one comes to it.

@@ -17,3 +17,14 @@ fn build_runs_its_steps() {
     podman("build --network none -f /tmp/build/Failing /tmp/build").fails(3, &["exit status 3"]);
     podman("rmi -f built").ok();
 }
+
+/// It is the configured runtime that runs the steps, and no other one that the host may have.
+#[test]
+fn steps_are_the_runtimes() {
+    requires!(NEED);
+    let recorder = world().recorder("podman-build");
+    world().write("/tmp/recorded/Containerfile", "FROM localhost/bb:1\nRUN echo built >/file\n");
+    podman(&format!("--runtime {} build --network none -t recorded /tmp/recorded", recorder.path)).ok();
+    assert_eq!(["create", "start", "delete"].map(|command| recorder.count(command)), [1, 1, 1]);
+    podman("rmi -f recorded").ok();
+}

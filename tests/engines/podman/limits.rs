@@ -1,6 +1,6 @@
 //! What `podman run` limits is in the container's cgroup, and `podman update` changes it.
 
-use super::{Container, NEED, run};
+use super::{Container, NEED, run, world};
 use crate::harness::{Need, requires};
 
 #[test]
@@ -20,6 +20,12 @@ fn limits_are_in_force() {
     ] {
         assert_eq!(c.cgroup_file(file), value, "{file}");
     }
+    c.cmd("exec", "sh -c 'head -c 16m /dev/zero >/dev/shm/held'").ok();
+    let stats = c.cmd("stats --no-stream --format '{{.PIDs}} {{.MemUsageBytes}}'", "").ok();
+    let words: Vec<&str> = stats.stdout.split_whitespace().collect();
+    let [processes, used, "/", "64MiB"] = words[..] else { panic!("{stats}") };
+    let used: f64 = used.strip_suffix("MiB").unwrap().parse().unwrap();
+    assert!(processes == "2" && (16.0..20.0).contains(&used), "{stats}");
     let fork = c.cmd("exec", "sh -c 'for i in $(seq 30); do sleep 9 & done; echo all'");
     assert!(!fork.stdout.contains("all"), "{fork}");
     c.remove();
@@ -51,16 +57,39 @@ fn update_changes_limits() {
 }
 
 #[test]
-fn cgroups_can_be_refused_or_split() {
+fn cgroups_have_a_namespace_and_a_parent() {
     requires!(NEED, Need::CgroupV1);
     let own = run("--cgroupns private", "cat /proc/self/cgroup").ok();
     assert!(own.stdout.lines().all(|line| line.ends_with(":/")), "a cgroup namespace: {own}");
-    let disabled = run("--cgroups=disabled --cgroupns host", "cat /proc/self/cgroup").ok();
-    assert!(!disabled.stdout.contains("libpod-"), "{disabled}");
-    let no_conmon = run("--cgroups=no-conmon --cgroupns host", "cat /proc/self/cgroup").ok();
-    assert!(no_conmon.stdout.contains("/libpod_parent/libpod-"), "{no_conmon}");
     let parent = run("--cgroup-parent /mine --cgroupns host", "cat /proc/self/cgroup").ok();
     assert!(parent.stdout.contains(":/mine/libpod-"), "{parent}");
+}
+
+/// The container, or its monitor, is in the cgroup of whoever calls Podman.
+#[test]
+fn cgroups_of_the_caller() {
+    requires!(NEED, Need::CgroupV1);
+    let up = |name: &'static str, option: &str| {
+        let caller = "/sys/fs/cgroup/pids/caller";
+        let enter = format!("mkdir -p {caller} && echo 0 >{caller}/cgroup.procs && cat /proc/self/cgroup");
+        let run = format!("podman run -d --name {name} {option} --network none bb:1 sleep 300");
+        let out = world().sh(&format!("{enter} && {run} >/dev/null")).ok();
+        assert!(out.stdout.contains(":pids:/caller\n"), "{out}");
+        (Container::named(name), out.stdout)
+    };
+    let cgroups = |pid: &str| world().sh(&format!("cat /proc/{pid}/cgroup")).ok().stdout;
+
+    let (c, caller) = up("disabled", "--cgroups=disabled");
+    assert_eq!(cgroups(&c.inspect(".State.Pid")), caller);
+    assert!(world().cgroups(&c.id).is_empty());
+    c.remove();
+
+    let (c, caller) = up("no-conmon", "--cgroups=no-conmon");
+    assert_eq!(cgroups(&c.inspect(".State.ConmonPid")), caller);
+    let own = format!("/libpod_parent/libpod-{}", c.id);
+    let of_container = cgroups(&c.inspect(".State.Pid"));
+    assert!(of_container.lines().all(|line| line.ends_with(&own)), "{of_container}");
+    c.remove();
 }
 
 #[test]

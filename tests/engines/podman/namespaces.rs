@@ -17,6 +17,16 @@ fn namespaces_of_the_host() {
 }
 
 #[test]
+fn no_network() {
+    requires!(NEED);
+    let out = run("", "ls /sys/class/net; readlink /proc/self/ns/net").ok();
+    let here = world().sh("readlink /proc/self/ns/net").ok();
+    let [interface, namespace] = out.lines()[..] else { panic!("more than lo: {out}") };
+    assert_eq!(interface, "lo");
+    assert!(namespace.starts_with("net:[") && namespace != here.stdout.trim(), "{out}{here}");
+}
+
+#[test]
 fn namespaces_of_another_container() {
     requires!(NEED);
     let c = Container::up("other", "");

@@ -10,7 +10,10 @@ fn capabilities() {
         let out = run(options, "grep CapEff /proc/self/status").ok();
         u64::from_str_radix(out.field("CapEff:"), 16).unwrap()
     };
-    assert_eq!(mask("--cap-drop all"), 0);
+    let dropped = run("--cap-drop all", "grep Cap /proc/self/status").ok();
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(dropped.field(set), "0000000000000000", "{set}");
+    }
     let usual = mask("");
     assert_eq!(mask("--cap-add NET_ADMIN"), usual | 1 << 12);
     assert_eq!(mask("--cap-drop CHOWN"), usual & !1);
@@ -90,6 +93,7 @@ fn an_init_reaps() {
     let c = Container::up("init", "--init --init-path /usr/bin/tini-static");
     let first = c.cmd("exec", "cat /proc/1/comm").ok();
     assert!(first.stdout.contains("init") || first.stdout.contains("tini"), "{first}");
+    c.assert_reaps();
     c.cmd("stop -t 60", "").ok();
     assert_eq!(c.inspect(".State.ExitCode"), "4", "the signal is passed on");
     c.remove();
