@@ -14,7 +14,7 @@
 # make fuzz      gives the seccomp compiler profiles that libFuzzer makes up, for FUZZ_SECONDS (600)
 # make lint      formatting and clippy, warnings are errors
 # make install   installs what `make` built: PREFIX (/usr/local), DESTDIR
-# make deb       makes a Debian package of it in target/debian; needs cargo-deb
+# make deb       makes a Debian package of it in DEB_DIR (target/debian); needs cargo-deb
 # make clean     removes target/
 
 PREFIX ?= /usr/local
@@ -34,6 +34,9 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET_DIR)/$(CARGO_BUILD_TARGET)/release/orlop
 ORLOP := $(TARGET_DIR)/orlop
 CLI_DOCS := $(TARGET_DIR)/cli-docs
+# Tools that take long to get outlive `make clean`.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop
+CARGO_DEB := $(CACHE)/cargo-deb/bin/cargo-deb
 
 # What demo and test run; another runtime can stand in: make demo RUNTIME=/usr/sbin/runc
 RUNTIME ?= $(abspath $(ORLOP))
@@ -73,7 +76,7 @@ demo: root $(if $(filter $(abspath $(ORLOP)),$(RUNTIME)),$(ORLOP))
 
 # The executable under test is the one that is installed: its size, memory and system calls are what
 # the tests measure. The tests themselves are built without optimisation, with overflow checks.
-test: root build-packages test-packages $(ORLOP) $(CLI_DOCS)
+test: root build-packages test-packages $(ORLOP) $(CLI_DOCS) $(CARGO_DEB)
 	$(RUNNER) RUNTIME=$(RUNTIME) cargo test $(CARGOFLAGS)
 
 # `make test` runs these, too, with those of the engines that are installed.
@@ -93,12 +96,12 @@ test-vm test-vm-engines: IN_MACHINE = RUNTIME=$(RUNTIME) \
 # What does not care for the machine is left to `make test-engines`.
 test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
     containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty containerd::tasks::user \
-    docker::containers docker::daemon::userns_remap docker::storm
+    docker::containers docker::daemon::userns_remap docker::runtimes docker::storm
 test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
 	$(IN_MACHINE) VM_SECONDS=3600 cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
 
 BENCH := $(abspath $(TARGET_DIR))/bench
-PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop/peers
+PEERS := $(CACHE)/peers
 BENCH_VIEWS ?= v1 v2
 BENCH_ARGS ?=
 
@@ -168,10 +171,16 @@ install:
 	install -D -m 644 $(CLI_DOCS)/orlop.fish $(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/orlop.fish
 
 # What belongs where is in Cargo.toml.
+DEB_DIR ?= $(TARGET_DIR)/debian
 .PHONY: deb
+deb: export PATH := $(PATH):$(dir $(CARGO_DEB))
 deb: $(ORLOP) $(CLI_DOCS)
 	@command -v cargo-deb >/dev/null || { echo "needs cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
-	cargo deb --no-build --no-strip --target $(CARGO_BUILD_TARGET) --output $(TARGET_DIR)/debian/
+	cargo deb --no-build --no-strip --target $(CARGO_BUILD_TARGET) --output $(DEB_DIR)/
+
+# For the test of the package: a minute, once.
+$(CARGO_DEB):
+	cargo install --quiet --locked --version 3.8.0 --root $(CACHE)/cargo-deb cargo-deb
 
 clean:
 	cargo clean
@@ -180,7 +189,7 @@ root:
 	@$(SUDO) true || { echo "creating containers needs root: run make as root or where sudo works" >&2; exit 1; }
 
 build-packages: PACKAGES := gcc libc6-dev
-test-packages: PACKAGES := busybox-static iproute2 libseccomp-dev strace uidmap
+test-packages: PACKAGES := busybox-static fish iproute2 libseccomp-dev strace uidmap zsh
 fuzz-packages: PACKAGES := g++
 bench-packages: PACKAGES := linux-perf
 vm-packages: PACKAGES := busybox-static debian-archive-keyring e2fsprogs mmdebstrap xz-utils zstd

@@ -27,13 +27,17 @@ fn files(dir: &Path) -> BTreeMap<String, u32> {
     found
 }
 
-/// `make install` into a directory of this name, unless nothing is built.
-fn install(name: &str, variables: &[&str]) -> Option<PathBuf> {
+/// A directory of this name, which is not there yet.
+fn place(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&dir);
+    dir
+}
+
+/// Runs make, unless that or what it needs is missing: then it says one of these, and the test is skipped.
+fn make(args: &[&str], missing: &[(&str, &str)]) -> Option<()> {
     let mut command = Command::new("make");
-    command.args(["-s", "-C", env!("CARGO_MANIFEST_DIR"), "install"]).args(variables);
-    command.arg(format!("DESTDIR={}", dir.display()));
+    command.args(["-s", "-C", env!("CARGO_MANIFEST_DIR")]).args(args);
     // cargo may have been started by make.
     command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     let Ok(out) = command.output() else {
@@ -41,12 +45,20 @@ fn install(name: &str, variables: &[&str]) -> Option<PathBuf> {
         return None;
     };
     let said = said(&out);
-    if said.contains("run make first") {
-        eprintln!("skipped: needs what `make` builds");
+    if let Some((_, what)) = missing.iter().find(|(text, _)| said.contains(text)) {
+        eprintln!("skipped: needs {what}");
         return None;
     }
     assert!(out.status.success(), "{said}");
-    Some(dir)
+    Some(())
+}
+
+/// `make install` into a directory of this name, unless nothing is built.
+fn install(name: &str, variables: &[&str]) -> Option<PathBuf> {
+    let dir = place(name);
+    let destination = format!("DESTDIR={}", dir.display());
+    let args = [&["install", destination.as_str()], variables].concat();
+    make(&args, &[("run make first", "what `make` builds")]).map(|()| dir)
 }
 
 fn said(out: &Output) -> String {
@@ -112,6 +124,42 @@ fn everything_has_its_place() {
     }
 }
 
+/// The Debian package has the same files, where Debian wants them, and the program as it was built.
+#[test]
+fn the_package_has_all_that_is_installed() {
+    let Some(dir) = install("unpackaged", &["PREFIX=/usr"]) else { return };
+    let place = place("package");
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    // What is there is not built again.
+    let (program, docs) = (format!("{target}/orlop"), format!("{target}/cli-docs"));
+    let output = format!("DEB_DIR={}", place.display());
+    let args = ["-o", &program, "-o", &docs, "deb", &output];
+    let Some(()) = make(&args, &[("needs cargo-deb", "the program cargo-deb")]) else { return };
+    let package = place.join(files(&place).into_keys().next().unwrap());
+    let tree = place.join("tree");
+    let Ok(unpacked) = Command::new("dpkg-deb").arg("-x").args([&package, &tree]).output() else {
+        eprintln!("skipped: needs the program dpkg-deb");
+        return;
+    };
+    assert!(unpacked.status.success(), "{}", said(&unpacked));
+
+    let installed = files(&dir).into_iter().map(|(path, mode)| match path.as_str() {
+        "usr/share/zsh/site-functions/_orlop" => ("usr/share/zsh/vendor-completions/_orlop".into(), mode),
+        page if page.ends_with(".8") => (format!("{page}.gz"), mode),
+        _ => (path, mode),
+    });
+    let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let texts = pages.filter(|name| name.ends_with(".md")).chain(["README.md".into(), "copyright".into()]);
+    let texts = texts.map(|name| (format!("usr/share/doc/orlop/{name}"), 0o644));
+    assert_eq!(files(&tree), installed.chain(texts).collect());
+    let program = |dir: &Path| fs::read(dir.join("usr/sbin/orlop")).unwrap();
+    assert!(program(&tree) == program(&dir), "the program is another one");
+    for dir in [dir, place] {
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
+
 /// What the shells offer at the press of a key is what the command line takes.
 #[test]
 fn shells_complete_commands_and_options() {
@@ -133,14 +181,21 @@ fn shells_complete_commands_and_options() {
     assert_eq!(complete(&["orlop", "cr"]), "create\n");
     assert_eq!(complete(&["orlop", "create", "--bun"]), "--bundle\n");
 
+    let (zsh, fish) =
+        (share.join("zsh/site-functions/_orlop"), share.join("fish/vendor_completions.d/orlop.fish"));
+    for (shell, option, file) in [("bash", "-n", &bash), ("zsh", "-n", &zsh), ("fish", "--no-execute", &fish)]
+    {
+        let Ok(out) = Command::new(shell).arg(option).arg(file).output() else {
+            eprintln!("skipped: needs the program {shell}");
+            continue;
+        };
+        assert!(out.status.success() && said(&out).is_empty(), "{shell}: {}", said(&out));
+    }
+
     let help = help(&dir.join("usr/local/sbin/orlop"), "orlop");
     let commands = listed_in(&help);
     assert!(commands.contains(&"create") && commands.contains(&"features"), "{help}");
-    for file in [
-        bash.as_path(),
-        &share.join("zsh/site-functions/_orlop"),
-        &share.join("fish/vendor_completions.d/orlop.fish"),
-    ] {
+    for file in [&bash, &zsh, &fish] {
         let text = fs::read_to_string(file).unwrap();
         for command in &commands {
             assert!(text.contains(command), "{command} in {}", file.display());
