@@ -2,10 +2,12 @@
 //! and CRI-O, and of Podman and CRI-O themselves; and what they read of the answers. A change that would
 //! break one of them fails here.
 
-use crate::harness::{Bundle, ConsoleSocket, Output, cgroups_named, wait_until};
+use crate::harness::{Bundle, ConsoleSocket, Need, Output, cgroups_named, requires, wait_until};
+use crate::systemd::{assert_no_unit, show};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// An engine's view of one container: the log file and the pid files are its own.
 struct Engine {
@@ -76,8 +78,13 @@ fn pid_in(path: impl AsRef<Path>) -> i32 {
 }
 
 fn process_json(engine: &Engine, args: &[&str]) -> String {
+    process_file(engine, args, false)
+}
+
+fn process_file(engine: &Engine, args: &[&str], terminal: bool) -> String {
     let process = json!({
         "args": args, "cwd": "/", "env": ["PATH=/bin", "ADDED=1"], "user": {"uid": 0, "gid": 0},
+        "terminal": terminal,
         "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]},
     });
     let path = engine.io("runc-process1234");
@@ -132,6 +139,36 @@ fn containerd_gets_a_terminal() {
     e.b.assert_nothing_left();
 }
 
+/// The process file says that there is a terminal, and conmon says so once more.
+#[test]
+fn containerd_and_conmon_exec_on_a_terminal() {
+    let e = Engine::containerd(Bundle::idle().up());
+    let script = "tty; read line; echo got $line; exec sleep 100";
+    let process = process_file(&e, &["/bin/sh", "-c", script], true);
+    let pid_file = e.io("exec.pid");
+    let console = ConsoleSocket::bind(&e.b);
+    let (socket, id) = (console.arg(), e.b.id.as_str());
+    let conmon = ["exec", "--pid-file", &pid_file, "--process", &process, "--detach", "--tty"];
+    for args in [
+        ["exec", "--process", &process, "--console-socket", socket, "--detach", "--pid-file", &pid_file, id]
+            .as_slice(),
+        &[conmon.as_slice(), &["--console-socket", socket, id]].concat(),
+    ] {
+        let out = e.b.cmd(args).ok();
+        assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("", ""));
+        let mut terminal = console.receive();
+        terminal.read_until("/dev/pts/");
+        terminal.write("typed\n");
+        terminal.read_until("got typed");
+        let stdin = fs::read_link(format!("/proc/{}/fd/0", pid_in(&pid_file))).unwrap();
+        assert!(stdin.starts_with("/dev/pts"), "{stdin:?}");
+        fs::remove_file(&pid_file).unwrap();
+    }
+    assert_eq!(e.last_error(), None);
+    e.b.cmd(&["delete", "--force", id]).ok();
+    e.b.assert_nothing_left();
+}
+
 #[test]
 fn containerd_tells_errors_by_their_text() {
     let e = Engine::containerd(Bundle::idle());
@@ -143,13 +180,13 @@ fn containerd_tells_errors_by_their_text() {
     e.b.cmd(&["create", "--bundle", &dir, "--pid-file", &e.io("pid"), id]).ok();
     e.refuses(&["create", "--bundle", &dir, "--pid-file", &e.io("pid"), id], &["already exists"]);
     e.b.cmd(&["start", id]).ok();
-    let process = process_json(&e, &["nosuch"]);
-    let exec = e.refuses(
-        &["exec", "--process", &process, "--detach", "--pid-file", &e.io("e.pid"), id],
-        &["executable file not found in $PATH"],
-    );
-    assert_eq!(exec.code(), 255);
-    assert!(!Path::new(&e.io("e.pid")).exists());
+    let mut process = String::new();
+    for (program, text) in UNEXECUTABLE {
+        process = process_json(&e, &[program]);
+        let args = ["exec", "--process", &process, "--detach", "--pid-file", &e.io("e.pid"), id];
+        assert_eq!(e.refuses(&args, &[text]).code(), 255);
+        assert!(!Path::new(&e.io("e.pid")).exists());
+    }
     e.b.cmd(&["kill", id, "9"]).ok();
     wait_until("it stops", || e.b.status() == "stopped");
     // "already finished" for the shim.
@@ -158,15 +195,32 @@ fn containerd_tells_errors_by_their_text() {
     e.b.cmd(&["delete", id]).ok();
 }
 
+/// Who has ended since the runtime looked, is gone for the shim and for CRI-O by these words, in lower case.
+#[test]
+fn a_process_that_ends_meanwhile_is_told_by_the_text() {
+    requires!(Need::Program("strace"));
+    let e = Engine::containerd(Bundle::idle().up());
+    let kill = e.b.command(&["kill", &e.b.id, "15"]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", "inject=pidfd_send_signal:error=ESRCH"]);
+    strace.arg(kill.get_program()).args(kill.get_args());
+    let out = e.b.spawn_command(strace).wait().fails(1, &["no such process"]);
+    assert!(e.last_error().unwrap().contains("no such process"), "{out}");
+}
+
+/// What can't be executed, and how engines know it.
+const UNEXECUTABLE: [(&str, &str); 5] = [
+    ("nosuch", "executable file not found in $PATH"),
+    ("/nosuch", "no such file or directory"),
+    ("/etc/passwd", "permission denied"),
+    ("/etc", "is a directory"),
+    ("/etc/passwd/x", "not a directory"),
+];
+
 /// dockerd makes an exit code of the text: 126 for what can't be executed, 127 for what is not there.
 #[test]
 fn docker_and_podman_tell_exit_codes_by_the_text() {
-    for (program, text) in [
-        ("nosuch", "executable file not found"),
-        ("/nosuch", "no such file or directory"),
-        ("/etc/passwd", "permission denied"),
-        ("/etc", "is a directory"),
-    ] {
+    for (program, text) in UNEXECUTABLE {
         let e = Engine::podman(Bundle::new().args([program]));
         fs::set_permissions(
             e.b.rootfs().join("etc/passwd"),
@@ -214,6 +268,7 @@ fn conmon_and_podman_run_a_container() {
     wait_until("it stops", || e.b.status() == "stopped");
     assert_eq!(e.b.state()["pid"], 0);
     e.b.cmd(&["delete", "--force", id]).ok();
+    assert_eq!(fs::read_to_string(&e.log).unwrap_or_default(), "", "nothing to be told");
     e.refuses(&["state", id], &["does not exist"]);
     e.b.assert_nothing_left();
 }
@@ -272,6 +327,36 @@ fn crio_runs_a_container() {
     e.b.assert_nothing_left();
 }
 
+/// Only `create` says who manages the cgroup; the runtime knows it for CRI-O's update and conmon's exec.
+#[test]
+fn crio_does_not_say_again_that_systemd_manages_the_cgroup() {
+    requires!(Need::Systemd);
+    let b = Bundle::idle();
+    let path = format!("machine.slice:crio:{}", b.id);
+    let e = Engine::podman(b.set("/linux/cgroupsPath", path).set("/linux/resources/memory/limit", 64 << 20));
+    let id = e.b.id.as_str();
+    e.b.cmd(&["--systemd-cgroup", "create", "--bundle", &e.dir(), "--pid-file", &e.io("pidfile"), id]).ok();
+    e.b.cmd(&["start", id]).ok();
+    let unit = format!("crio-{id}.scope");
+    let limit = || fs::read_to_string(format!("/sys/fs/cgroup/machine.slice/{unit}/memory.max")).unwrap();
+    assert_eq!((limit().trim(), show(&unit, "MemoryMax")), ("67108864", vec!["MemoryMax=67108864".into()]));
+
+    let resources = e.io("resources.json");
+    fs::write(&resources, json!({"memory": {"limit": 128 << 20}}).to_string()).unwrap();
+    let mut update = e.b.command(&["update", "--resources", "-", id]);
+    update.stdin(fs::File::open(&resources).unwrap());
+    e.b.spawn_command(update).wait().ok();
+    assert_eq!((limit().trim(), show(&unit, "MemoryMax")), ("134217728", vec!["MemoryMax=134217728".into()]));
+
+    let (process, pid_file) = (process_json(&e, &["/bin/sleep", "100"]), e.io("exec_pid"));
+    e.b.cmd(&["exec", "--pid-file", &pid_file, "--process", &process, "--detach", id]).ok();
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", pid_in(&pid_file))).unwrap();
+    assert_eq!(cgroups, format!("0::/machine.slice/{unit}\n"));
+    e.b.cmd(&["--systemd-cgroup", "delete", "--force", id]).ok();
+    assert_no_unit(&unit);
+    e.b.assert_nothing_left();
+}
+
 /// buildkit runs attached and takes the process's own exit code.
 #[test]
 fn buildkit_runs_attached() {
@@ -302,7 +387,7 @@ fn engines_read_the_version() {
 /// namespaces and recursive read-only mounts on by it.
 #[test]
 fn engines_read_the_features() {
-    let out = std::process::Command::new(crate::harness::runtime()).arg("features").output().unwrap();
+    let out = Command::new(crate::harness::runtime()).arg("features").output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty());
     let features: Value = serde_json::from_slice(&out.stdout).unwrap();
     for key in ["ociVersionMin", "ociVersionMax"] {
@@ -317,7 +402,7 @@ fn engines_read_the_features() {
     has("/hooks", "createRuntime");
     has("/linux/capabilities", "CAP_CHECKPOINT_RESTORE");
     for pointer in ["/linux/mountExtensions/idmap/enabled", "/linux/seccomp/enabled", "/linux/cgroup/v1"] {
-        assert!(features.pointer(pointer).is_some_and(Value::is_boolean), "{pointer}: {features}");
+        assert_eq!(features.pointer(pointer), Some(&Value::Bool(true)), "{pointer}: {features}");
     }
 }
 
