@@ -4,6 +4,7 @@ mod cgroups;
 mod commands;
 pub mod container;
 mod docs;
+mod gate;
 mod image;
 #[path = "../integration/harness/inherited.rs"]
 mod inherited;
@@ -22,6 +23,7 @@ mod running;
 mod terminal;
 mod world;
 
+pub use gate::{Gate, MOMENTS};
 pub use need::{Need, skip_unless};
 pub use network::HostNetwork;
 pub use output::Output;

@@ -31,26 +31,29 @@ fn is_rootless() -> bool {
 /// Podman's world.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        if by_systemd() {
-            return machine::Podman::new(!is_rootless(), "systemd").world;
-        }
-        let world = World::new("podman");
-        world.configure("Podman");
-        // Podman's own defaults are over the limits of a host without CAP_SYS_RESOURCE.
-        let ulimits = "default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]";
-        let engine = "events_logger = \"file\"\ninfra_image = \"localhost/pause:1\"";
-        let text = format!("[containers]\n{ulimits}\n[engine]\n{engine}\n");
-        world.write("/etc/containers/containers.conf.d/test.conf", &text);
-        // Whose ids --userns=auto takes.
-        for file in ["/etc/subuid", "/etc/subgid"] {
-            world.write(file, "containers:1000000:1000000\n");
-        }
-        for image in ["bb", "pause"] {
-            world.sh(&format!("podman load -i /var/tmp/images/{image}.tar")).ok();
-        }
-        world
+    WORLD.get_or_init(|| match by_systemd() {
+        true => machine::Podman::new(!is_rootless(), "systemd").world,
+        false => new_world("podman"),
     })
+}
+
+/// A world with Podman in it.
+fn new_world(name: &str) -> World {
+    let world = World::new(name);
+    world.configure("Podman");
+    // Podman's own defaults are over the limits of a host without CAP_SYS_RESOURCE.
+    let ulimits = "default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]";
+    let engine = "events_logger = \"file\"\ninfra_image = \"localhost/pause:1\"";
+    let text = format!("[containers]\n{ulimits}\n[engine]\n{engine}\n");
+    world.write("/etc/containers/containers.conf.d/test.conf", &text);
+    // Whose ids --userns=auto takes.
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        world.write(file, "containers:1000000:1000000\n");
+    }
+    for image in ["bb", "pause"] {
+        world.sh(&format!("podman load -i /var/tmp/images/{image}.tar")).ok();
+    }
+    world
 }
 
 struct Podman;

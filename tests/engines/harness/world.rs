@@ -35,6 +35,10 @@ enum Entry {
     User,
 }
 
+/// Where the runtime's states are: Podman's, Podman's with `RUNTIME=runc` for a comparison, containerd's, Docker's.
+const STATES: [&str; 4] =
+    ["/run/orlop", "/run/runc", "/run/containerd/runc/default", "/run/docker/runtime-runc/moby"];
+
 /// Runs a command in the cgroups of the world, where nsenter(1) does not put it.
 const JOIN: &str = r#"cd /; for root in $(awk '/ - cgroup2? / {print $5}' /proc/self/mountinfo); do
 echo 0 >$root/cgroup.procs; done; eval "$1""#;
@@ -169,16 +173,33 @@ impl World {
         cgroups.chain(points.map(|point| format!("mount {point}"))).chain(processes).chain(files).collect()
     }
 
-    /// Nothing is left of the container that is the runtime's: no cgroup and nothing in its `--root`. What a
-    /// killed engine forgets of its own is not looked at.
-    #[track_caller]
-    pub fn assert_container_gone(&self, id: &str, root: &str) {
-        assert!(id.len() >= 3, "not the id of a container: {id:?}");
-        let state = self.path(root).join(id);
-        let gone = || !state.exists() && self.cgroups(id).is_empty();
-        if !poll_until(gone) {
-            panic!("left behind: {state:?}: {}; {:#?}", state.exists(), self.left(id));
+    /// All mounts, cgroups and processes of a world that no other test uses, and the runtime's states. What an engine
+    /// forgets of its own files is not looked at.
+    pub fn traces(&self) -> Vec<String> {
+        let text = fs::read_to_string(format!("/proc/{}/mountinfo", self.init)).unwrap();
+        let points =
+            mounts(&text).into_iter().map(|mount| format!("mount {} {}", mount.fs_type, mount.point));
+        let cgroups = self.cgroups("").into_iter().map(|path| format!("cgroup {}", path.display()));
+        let processes = processes_below(&self.cgroup).into_iter().map(|line| format!("process {line}"));
+        let states = STATES.iter().flat_map(|root| fs::read_dir(self.path(root)).into_iter().flatten());
+        let states = states.flatten().map(|entry| format!("state {}", entry.path().display()));
+        let mut traces: Vec<String> = points.chain(cgroups).chain(processes).chain(states).collect();
+        traces.sort();
+        traces
+    }
+
+    /// The traces that were not there then, with a plus, and those that are lost, with a minus.
+    pub fn changes_since(&self, before: &[String]) -> Vec<String> {
+        let mut lost = before.to_vec();
+        let mut found = Vec::new();
+        for trace in self.traces() {
+            match lost.iter().position(|known| *known == trace) {
+                Some(known) => drop(lost.swap_remove(known)),
+                None => found.push(format!("+ {trace}")),
+            }
         }
+        found.extend(lost.into_iter().map(|trace| format!("- {trace}")));
+        found
     }
 
     /// Nothing is left of the container; shims and monitors may take a moment to end.
@@ -215,6 +236,21 @@ fn processes_named(text: &str, init: i32) -> Vec<String> {
         Some(format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " ")))
     });
     lines.filter(|line| line.contains(text)).collect()
+}
+
+/// The command lines of all processes in this cgroup and below, containers' own too.
+fn processes_below(cgroup: &str) -> Vec<String> {
+    let part = format!("/{cgroup}/");
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let lines = pids.filter_map(|pid| {
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let own = cgroups.lines().any(|cgroup| format!("{cgroup}/").contains(&part));
+        // One that is dead, but not waited for yet, has no command line.
+        (own && !line.is_empty()).then(|| String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    lines.collect()
 }
 
 /// Files below a directory whose name contains `text`.
