@@ -160,6 +160,13 @@ fn tell(plan: &Plan) {
     for join in &plan.namespaces.join {
         log::debug(|| format!("the {} namespace is {}", join.kind.name(), join.path.display()));
     }
+    let idle = plan.process.caps.idle;
+    if idle != 0 {
+        let names = plan::capabilities::names(idle);
+        log::debug(|| {
+            format!("process.capabilities.ambient: can't raise {names}: not both permitted and inheritable")
+        });
+    }
     if let Some(filter) = &plan.seccomp {
         log::debug(|| format!("seccomp filter instructions: {}", filter.program.len()));
         log::debug(|| format!("seccomp filter flags: {}", filter.flags));

@@ -17,6 +17,8 @@ pub struct Caps {
     pub inheritable: u64,
     /// What is kept when executing any unprivileged program.
     pub ambient: u64,
+    /// What was to be ambient, and can't be without being both permitted and inheritable.
+    pub idle: u64,
 }
 
 /// The names, at the place of their number. Every kernel that the runtime supports has these; the last one
@@ -78,6 +80,7 @@ impl Caps {
             permitted: of(&given.permitted),
             inheritable: of(&given.inheritable),
             ambient: of(&given.ambient),
+            idle: 0,
         };
         let ignored = ignored(unknown);
         // capset(2) has both rules, but fails with a bare EPERM. A set may lack a capability for its misspelled name.
@@ -85,15 +88,9 @@ impl Caps {
             .and_then(|()| subset(caps.inheritable, "inheritable", caps.bounding, "bounding"))
             .map_err(|error| ignored.iter().fold(error, |error, warning| error.hint(warning)))?;
         warnings.extend(ignored.map(|warning| format!("process.capabilities: {warning}")));
-        // Here `runc spec` itself breaks the kernel's rule, and runc ignores what the kernel then says.
-        let idle = caps.ambient & !(caps.permitted & caps.inheritable);
-        if idle != 0 {
-            warnings.push(format!(
-                "process.capabilities.ambient: can't raise ambient capability {}: not both permitted and inheritable",
-                names(idle)
-            ));
-        }
-        caps.ambient &= !idle;
+        // Here `runc spec` itself and Podman's builds break the kernel's rule, and runc says nothing of it.
+        caps.idle = caps.ambient & !(caps.permitted & caps.inheritable);
+        caps.ambient &= !caps.idle;
         Ok(caps)
     }
 
@@ -196,6 +193,7 @@ mod tests {
             effective: 1 << 5,
             inheritable: 1,
             ambient: 1,
+            idle: 0,
         };
         assert_eq!(result.unwrap(), expected);
         assert!(warnings.is_empty());
@@ -236,12 +234,8 @@ mod tests {
             "process.capabilities.inheritable: not in the bounding set, capset(2) fails with EPERM: CAP_KILL"
         );
         let (result, warnings) = caps(json!({"permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}), 40);
-        assert_eq!(result.unwrap().ambient, 0);
-        assert_eq!(
-            warnings,
-            [
-                "process.capabilities.ambient: can't raise ambient capability CAP_KILL: not both permitted and inheritable"
-            ]
-        );
+        let caps = result.unwrap();
+        assert_eq!((caps.ambient, names(caps.idle).as_str()), (0, "CAP_KILL"));
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 }

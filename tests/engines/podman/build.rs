@@ -1,7 +1,7 @@
 //! `podman build`: every RUN is a container that buildah makes.
 
 use super::{NEED, podman, world};
-use crate::harness::requires;
+use crate::harness::{Need, requires};
 
 #[test]
 fn build_runs_its_steps() {
@@ -11,6 +11,7 @@ fn build_runs_its_steps() {
     world().write("/tmp/build/Containerfile", file);
     let out = podman("build --network none -t built /tmp/build").ok();
     assert!(out.stdout.contains("built\n") && out.stdout.contains("app\n"), "{out}");
+    assert!(!out.stderr.contains("warning"), "{out}");
     let out = podman("run --rm --network none built").ok();
     assert_eq!(out.stdout, "built\n/d\napp\n");
     world().write("/tmp/build/Failing", "FROM localhost/bb:1\nRUN exit 3\n");
@@ -21,7 +22,7 @@ fn build_runs_its_steps() {
 /// It is the configured runtime that runs the steps, and no other one that the host may have.
 #[test]
 fn steps_are_the_runtimes() {
-    requires!(NEED);
+    requires!(NEED, Need::Root);
     let recorder = world().recorder("podman-build");
     world().write("/tmp/recorded/Containerfile", "FROM localhost/bb:1\nRUN echo built >/file\n");
     podman(&format!("--runtime {} build --network none -t recorded /tmp/recorded", recorder.path)).ok();
