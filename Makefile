@@ -96,9 +96,12 @@ test-vm test-vm-engines: IN_MACHINE = RUNTIME=$(RUNTIME) \
 # What does not care for the machine is left to `make test-engines`.
 test-vm-engines: TESTS := machine:: containerd::cri containerd::tasks::a_task containerd::tasks::limits \
     containerd::tasks::systemd containerd::tasks::terminals containerd::tasks::thirty containerd::tasks::user \
-    docker::containers docker::daemon::userns_remap docker::runtimes docker::storm
+    docker::containers docker::daemon::userns_remap docker::runtimes docker::storm podman::
 test-vm-engines: root build-packages test-packages vm-packages $(ORLOP)
-	$(IN_MACHINE) VM_SECONDS=3600 cargo test $(CARGOFLAGS) --test engines -- $(TESTS)
+	$(IN_MACHINE) VM_SECONDS=3600 cargo test $(CARGOFLAGS) --test engines -- $(TESTS) $(OWN_WORLD)
+	ROOTLESS=1 $(IN_MACHINE) VM_SECONDS=3600 cargo test $(CARGOFLAGS) --test engines -- podman:: $(OWN_WORLD)
+# What needs a Podman that no other test uses is for a world of its own.
+test-vm-engines: OWN_WORLD := --skip storm::podman_is --skip conmon
 
 BENCH := $(abspath $(TARGET_DIR))/bench
 PEERS := $(CACHE)/peers

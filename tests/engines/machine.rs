@@ -42,6 +42,11 @@ impl Podman {
             let text = "[containers]\nlog_driver = \"k8s-file\"\n[engine]\nevents_logger = \"file\"\n\
                         cgroup_manager = \"systemd\"\ninfra_image = \"localhost/pause:1\"\n";
             world.write("/etc/containers/containers.conf.d/test.conf", text);
+            // Whose ids --userns=auto takes. It has to exist, says libsubid of today.
+            World::machine().sh("useradd --system containers").ok();
+            for file in ["/etc/subuid", "/etc/subgid"] {
+                World::machine().append(file, "containers:1000000:1000000\n");
+            }
         }
         let podman = Podman { world, manager, systemctl };
         if !ready.contains(&systemctl) {

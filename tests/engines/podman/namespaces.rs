@@ -41,7 +41,7 @@ fn namespaces_of_another_container() {
 
 #[test]
 fn user_namespaces() {
-    requires!(NEED, Need::UserNamespace);
+    requires!(NEED, Need::UserNamespace, Need::Root);
     let map = run(
         "--uidmap 0:100000:5000 --gidmap 0:200000:5000",
         "id -u; cat /proc/self/uid_map /proc/self/gid_map",
@@ -59,7 +59,7 @@ fn user_namespaces() {
 /// Files keep their owners on the host, and are the container's own inside.
 #[test]
 fn idmapped_volumes() {
-    requires!(NEED, Need::UserNamespace);
+    requires!(NEED, Need::UserNamespace, Need::Root);
     world().write("/tmp/idmapped/file", "x");
     let options = "--uidmap 0:100000:5000 --gidmap 0:100000:5000";
     let plain = run(&format!("{options} -v /tmp/idmapped:/mnt"), "stat -c %u:%g /mnt/file").ok();
@@ -73,7 +73,7 @@ fn idmapped_volumes() {
 
 #[test]
 fn a_bridge_with_a_published_port() {
-    requires!(NEED, Need::File("/usr/lib/cni/bridge"));
+    requires!(NEED, Need::File("/usr/lib/cni/bridge"), Need::Root);
     let id =
         podman("run -d --name web -p 8080:80 bb:1 sh -c 'echo hello >/index.html; exec httpd -f -p 80 -h /'")
             .ok();
