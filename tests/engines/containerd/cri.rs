@@ -3,32 +3,43 @@
 
 use super::protobuf::{Answer, Message};
 use super::{NEED, world};
-use crate::harness::{HostNetwork, Need, Output, requires, wait_until};
+use crate::harness::{HostNetwork, Need, Output, World, requires, wait_until};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The states of a container.
 const RUNNING: u64 = 1;
 const EXITED: u64 = 2;
 
-/// Calls a method of the runtime service; the error is what the server says.
-fn try_call(method: &str, request: &Message) -> Result<Answer, String> {
+/// The command line that calls a method of the runtime service, and the file to which the answer goes.
+pub fn line(world: &World, method: &str, request: &Message) -> (String, PathBuf) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let file = format!("/tmp/cri-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    fs::write(world().path(&file), request.framed()).unwrap();
+    fs::write(world.path(&file), request.framed()).unwrap();
     let socket = "--unix-socket /run/containerd/containerd.sock";
     let headers = "-H 'content-type: application/grpc' -H 'te: trailers'";
     let url = format!("http://localhost/runtime.v1.RuntimeService/{method}");
-    let out: Output = world()
-        .sh(&format!("curl -sS --http2-prior-knowledge {socket} {headers} --data-binary @{file} -D - -o {file}.out {url}"))
-        .ok();
+    let data = format!("--data-binary @{file} -D - -o {file}.out");
+    let line = format!("curl -sS --http2-prior-knowledge {socket} {headers} {data} {url}");
+    (line, world.path(&format!("{file}.out")))
+}
+
+/// Calls a method of the runtime service; the error is what the server says.
+pub fn try_call_in(world: &World, method: &str, request: &Message) -> Result<Answer, String> {
+    let (line, answer) = line(world, method, request);
+    let out: Output = world.sh(&line).ok();
     let field = |name: &str| {
         out.lines().into_iter().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
     };
     match field("grpc-status:").as_str() {
-        "0" => Ok(Answer::framed(&fs::read(world().path(&format!("{file}.out"))).unwrap_or_default())),
+        "0" => Ok(Answer::framed(&fs::read(answer).unwrap_or_default())),
         _ => Err(format!("{method}: {}", field("grpc-message:"))),
     }
+}
+
+fn try_call(method: &str, request: &Message) -> Result<Answer, String> {
+    try_call_in(world(), method, request)
 }
 
 #[track_caller]

@@ -1,5 +1,7 @@
 //! Parts of containerd that are killed in the middle of what they do.
 
+mod cri;
+
 use super::{IMAGE, NEED, RUNTIME, configure, start};
 use crate::harness::{Gate, MOMENTS, World, requires, wait_until};
 
@@ -49,15 +51,21 @@ enum Forgets {
     Task,
 }
 
-/// containerd removes whatever there is, and then everything is as it was before.
-fn killed(name: &str, moments: &[&str], victims: &str, forgets: impl Fn(&str) -> Forgets) {
+/// A world with a containerd that gives a shim a minute to clean up: by itself some seconds, which may be short where all
+/// tests run at the same time.
+fn patient(name: &str) -> World {
     let world = World::new(name);
     configure(&world, false);
-    // By itself it gives a shim some seconds to clean up, which may be short where all tests run.
     let kinds = ["cleanup", "load", "shutdown"];
     let timeouts = kinds.map(|kind| format!("\"io.containerd.timeout.shim.{kind}\" = \"1m\"\n")).concat();
     world.append("/etc/containerd/config.toml", &format!("[timeouts]\n{timeouts}"));
     start(&world);
+    world
+}
+
+/// containerd removes whatever there is, and then everything is as it was before.
+fn killed(name: &str, moments: &[&str], victims: &str, forgets: impl Fn(&str) -> Forgets) {
+    let world = patient(name);
     let run = |id: &str| format!("ctr run -d {RUNTIME} {IMAGE} {id} sleep 300 </dev/null");
     let remove = |id: &str| {
         world.sh(&format!("ctr task rm -f {id}"));

@@ -35,9 +35,14 @@ enum Entry {
     User,
 }
 
-/// Where the runtime's states are: Podman's, Podman's with `RUNTIME=runc` for a comparison, containerd's, Docker's.
-const STATES: [&str; 4] =
-    ["/run/orlop", "/run/runc", "/run/containerd/runc/default", "/run/docker/runtime-runc/moby"];
+/// Where the runtime's states are: Podman's, and with `RUNTIME=runc`, for a comparison; those of containerd and Docker.
+const STATES: [&str; 5] = [
+    "/run/orlop",
+    "/run/runc",
+    "/run/containerd/runc/default",
+    "/run/containerd/runc/k8s.io",
+    "/run/docker/runtime-runc/moby",
+];
 
 /// Runs a command in the cgroups of the world, where nsenter(1) does not put it.
 const JOIN: &str = r#"cd /; for root in $(awk '/ - cgroup2? / {print $5}' /proc/self/mountinfo); do
