@@ -87,6 +87,7 @@ fn killed(name: &str, round: impl Fn(&str) -> (&'static str, bool)) {
         if forgotten {
             world.sh("orlop delete --force $(cat /tmp/killed.id)").ok();
         }
-        gate.assert_idle(moment);
+        // Podman's own mount of its storage onto itself comes and goes with each command; two at a time may leave it.
+        gate.assert_idle_but(moment, |change| change.ends_with(" /var/lib/containers/storage/overlay"));
     }
 }
