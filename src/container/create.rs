@@ -100,6 +100,7 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
     state.rdt = plan.rdt.as_ref().map(Rdt::locate).transpose()?;
     // The record comes first: from here on `delete --force` finds whatever there is.
     dir.create_record(&state)?;
+    file::create_at(dir.fd(), CONFIG, &config)?;
     if notify_socket().is_some() {
         file::make_dir(dir.fd(), Path::new(notify::DIR), 0o755)?;
     }
@@ -119,7 +120,6 @@ pub fn create(options: &CreateOptions) -> Result<Created> {
         hook_state: &hook_state,
     };
     let created = init::create(request, |pid| {
-        file::create_at(dir.fd(), CONFIG, &config)?;
         state.init = Some(InitProcess::of(pid)?);
         dir.prepare_record(&state)
     });

@@ -270,12 +270,13 @@ pub fn create<T>(request: Request, meanwhile: impl FnOnce(i32) -> Result<T>) -> 
     drop(birthplace.placeholder.take());
     equip(plan, host, pid)?;
     rdt.map_or(Ok(()), |rdt| rdt.attach(pid))?;
-    match channel.send(ToInit::Go) {
-        Err(error) if error.errno() == Some(Errno::EPIPE) => return Err(process.ended_early()),
-        sent => sent?,
-    }
-    let done = meanwhile(pid)?;
+    let done = match channel.send(ToInit::Go) {
+        // It has ended, and may have said why.
+        Err(error) if error.errno() == Some(Errno::EPIPE) => None,
+        sent => Some(sent.and_then(|()| meanwhile(pid))?),
+    };
     let devices = converse(&channel, pid, &process, plan, &users, hook_state)?;
+    let done = done.ok_or_else(|| process.ended_early())?;
     let held = Held { channel, _born_in: birthplace.unified.take(), _doors: doors };
     Ok((NewInit { pid, process, devices, groups, held }, done))
 }
