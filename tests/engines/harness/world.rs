@@ -11,6 +11,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What an engine runs in. It ends with this process, because the pipe to it does.
 pub struct World {
@@ -120,6 +121,18 @@ impl World {
         }
     }
 
+    /// What a shell command is to the world's entry. To the user it goes by a file: systemd-run(1) makes something of the dollars in its
+    /// arguments, since version 262 even for a scope.
+    fn line(&self, script: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !matches!(self.entry, Entry::User) {
+            return script.to_owned();
+        }
+        let file = format!("/io/{}.sh", NEXT.fetch_add(1, Ordering::Relaxed));
+        fs::write(&file, script).unwrap();
+        format!("sh {file}")
+    }
+
     pub(super) fn command(&self, script: &str) -> Command {
         let (program, args) = match self.entry {
             Entry::Namespaces { .. } => {
@@ -130,7 +143,7 @@ impl World {
             Entry::User => ("asuser", Vec::new()),
         };
         let mut command = Command::new(program);
-        command.args(args).arg(script);
+        command.args(args).arg(self.line(script));
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/root").env("TERM", "xterm");
         command
